@@ -1,0 +1,25 @@
+//! The migrations of Dunet's database, the same on SQLite and PostgreSQL. One file per change; a landed file is never edited.
+
+pub use sea_orm_migration::prelude::*;
+
+mod m20261122_000001_tenants;
+mod m20261122_000002_usage;
+mod m20261122_000003_operations;
+mod m20261122_000004_padron;
+mod tables;
+
+/// Runs the list.
+#[derive(Debug)]
+pub struct Migrator;
+
+#[async_trait::async_trait]
+impl MigratorTrait for Migrator {
+    fn migrations() -> Vec<Box<dyn MigrationTrait>> {
+        vec![
+            Box::new(m20261122_000001_tenants::Migration),
+            Box::new(m20261122_000002_usage::Migration),
+            Box::new(m20261122_000003_operations::Migration),
+            Box::new(m20261122_000004_padron::Migration),
+        ]
+    }
+}

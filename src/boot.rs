@@ -1,0 +1,218 @@
+//! Serve: bind, ready, signals, drain, last flush. Owns every background task.
+
+use std::future::IntoFuture;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context;
+use axum::serve::ListenerExt;
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use url::Url;
+
+use crate::config::{Config, ServeConfig};
+use crate::db;
+use crate::domain::usage::UsageWorker;
+use crate::http::HttpSettings;
+use crate::router;
+use crate::state::AppState;
+use crate::{commands, mcp};
+
+/// How often limits are pruned and the last use of tokens is written.
+const HOUSEKEEPING: Duration = Duration::from_secs(60);
+/// First look for a new listing after the start, and how often then.
+const PADRON_FETCH_FIRST: Duration = Duration::from_secs(60);
+const PADRON_FETCH_EVERY: Duration = Duration::from_secs(24 * 3600);
+
+/// A service that is bound and about to run.
+pub struct Service {
+    listener: TcpListener,
+    settings: HttpSettings,
+    state: AppState,
+    worker: UsageWorker,
+    stop: CancellationToken,
+}
+
+impl Service {
+    /// Migrates (unless switched off) and binds.
+    ///
+    /// # Errors
+    /// The database is not up to date and must not be migrated, or the port is taken.
+    pub async fn bind(state: AppState, worker: UsageWorker, serve: &ServeConfig) -> anyhow::Result<Self> {
+        if serve.no_migrate {
+            let pending = db::pending(&state.db).await?;
+            anyhow::ensure!(pending == 0, "the database lacks {pending} migrations: run `dunet migrate` first, or start without --no-migrate");
+        } else {
+            db::migrate(&state.db).await?;
+        }
+        let address = SocketAddr::new(serve.host, serve.port);
+        let listener = TcpListener::bind(address).await.with_context(|| format!("listening on {address} (is another program using the port? --port N takes another)"))?;
+        let settings = settings(&state.config, serve, listener.local_addr()?)?;
+        Ok(Self { listener, settings, state, worker, stop: CancellationToken::new() })
+    }
+
+    /// The address clients use.
+    #[must_use]
+    pub fn public_url(&self) -> &Url {
+        &self.settings.public_url
+    }
+
+    /// The address listened on.
+    ///
+    /// # Errors
+    /// The listener is gone.
+    pub fn local_addr(&self) -> anyhow::Result<SocketAddr> {
+        Ok(self.listener.local_addr()?)
+    }
+
+    /// Cancelling it stops the service as a signal would.
+    #[must_use]
+    pub fn stop_token(&self) -> CancellationToken {
+        self.stop.clone()
+    }
+
+    /// Runs until a signal or the stop token; then drains open calls and writes what is left.
+    ///
+    /// # Errors
+    /// The listener failed.
+    pub async fn run(self) -> anyhow::Result<()> {
+        let Self { listener, settings, state, worker, stop } = self;
+        let background = TaskTracker::new();
+        let flushed = CancellationToken::new();
+        // The usage worker ends last, after the calls that feed it: it has a stop of its own.
+        let usage = spawn(&background, "usage", worker.run(flushed.clone()));
+        spawn(&background, "signals", signals(stop.clone()));
+        spawn(&background, "watch", watch(state.clone(), stop.clone()));
+        spawn(&background, "housekeeping", housekeeping(state.clone(), stop.clone()));
+        if state.config.padron.padron_fetch {
+            spawn(&background, "padron fetch", padron_fetch(state.clone(), stop.clone()));
+        }
+        let address = listener.local_addr()?;
+        let app = router(state.clone(), &settings).into_make_service_with_connect_info::<SocketAddr>();
+        // Without it every streamed answer would wait for the peer's delayed acknowledgement, some 40 ms.
+        let listener = listener.tap_io(|stream| {
+            if let Err(error) = stream.set_nodelay(true) {
+                tracing::debug!(%error, "TCP_NODELAY could not be set");
+            }
+        });
+        tracing::info!(%address, public_url = %settings.public_url, mcp = mcp::PATH, "ready");
+        notify_ready();
+        let drain = Duration::from_millis(state.config.limits.drain_ms);
+        let served = axum::serve(listener, app).with_graceful_shutdown(stop.clone().cancelled_owned()).into_future();
+        let ended = tokio::select! {
+            ended = served => ended.context("serving"),
+            () = async { stop.cancelled().await; tokio::time::sleep(drain).await } => {
+                tracing::warn!(drain_ms = drain.as_millis(), "some connections did not end in time and are cut");
+                Ok(())
+            }
+        };
+        stop.cancel();
+        // Writes under way finish and are recorded, even if their callers hung up.
+        state.tasks.close();
+        if tokio::time::timeout(drain, state.tasks.wait()).await.is_err() {
+            tracing::error!("some writes did not end in time: they will count as unknown");
+        }
+        if let Err(error) = state.tokens.last_used_flush().await {
+            tracing::warn!(%error, "the last use of tokens could not be written");
+        }
+        flushed.cancel();
+        drop(usage.await);
+        background.close();
+        background.wait().await;
+        tracing::info!("stopped");
+        ended
+    }
+}
+
+/// The one place where long-lived tasks begin.
+#[expect(clippy::disallowed_methods, reason = "boot owns every background task")]
+fn spawn<F>(tracker: &TaskTracker, name: &'static str, task: F) -> tokio::task::JoinHandle<()>
+where
+    F: Future<Output = ()> + Send + 'static,
+{
+    tokio::spawn(tracker.track_future(async move {
+        task.await;
+        tracing::debug!(task = name, "background task ended");
+    }))
+}
+
+fn settings(config: &Config, serve: &ServeConfig, address: SocketAddr) -> anyhow::Result<HttpSettings> {
+    let public_url = match &serve.public_url {
+        Some(url) => url.clone(),
+        None => Url::parse(&format!("http://{address}")).context("the address listened on")?,
+    };
+    anyhow::ensure!(matches!(public_url.scheme(), "https" | "http") && public_url.host().is_some(), "DUNET_PUBLIC_URL must be an http(s) address, such as https://mcp.example.do");
+    Ok(HttpSettings {
+        public_url,
+        allowed_origins: serve.allowed_origins.clone(),
+        trusted_proxies: Arc::new(serve.trusted_proxies.clone()),
+        body_bytes_max: config.limits.body_bytes_max,
+        request_timeout: Duration::from_millis(config.limits.request_timeout_ms),
+        failed_auth_per_minute: config.limits.failed_auth_per_minute,
+    })
+}
+
+fn notify_ready() {
+    // Without systemd there is nobody to tell; that is no error.
+    if let Err(error) = sd_notify::notify(&[sd_notify::NotifyState::Ready]) {
+        tracing::debug!(%error, "systemd was not told");
+    }
+}
+
+async fn signals(stop: CancellationToken) {
+    use tokio::signal::unix::{SignalKind, signal};
+    let (Ok(mut terminate), Ok(mut interrupt)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt())) else {
+        tracing::error!("signals cannot be received: stop the service with SIGKILL");
+        return;
+    };
+    tokio::select! {
+        _ = terminate.recv() => tracing::info!("SIGTERM: draining"),
+        _ = interrupt.recv() => tracing::info!("interrupted: draining"),
+        () = stop.cancelled() => {}
+    }
+    stop.cancel();
+}
+
+/// Changes made by other processes: tenants and tokens edited, another listing activated.
+async fn watch(state: AppState, stop: CancellationToken) {
+    let every = Duration::from_millis(state.config.limits.watch_ms);
+    while !stopped(every, &stop).await {
+        if let Err(error) = state.changes.look().await {
+            tracing::warn!(%error, "changes could not be looked for");
+        }
+        match state.padron.reload_if_changed() {
+            Ok(true) => tracing::info!("another listing of taxpayers is active"),
+            Ok(false) => {}
+            Err(error) => tracing::error!(%error, "the listing of taxpayers could not be reloaded; the old one stays"),
+        }
+    }
+}
+
+async fn housekeeping(state: AppState, stop: CancellationToken) {
+    while !stopped(HOUSEKEEPING, &stop).await {
+        state.limits.prune();
+        if let Err(error) = state.tokens.last_used_flush().await {
+            tracing::warn!(%error, "the last use of tokens could not be written");
+        }
+    }
+}
+
+async fn padron_fetch(state: AppState, stop: CancellationToken) {
+    let mut wait = PADRON_FETCH_FIRST;
+    while !stopped(wait, &stop).await {
+        wait = PADRON_FETCH_EVERY;
+        if let Err(error) = commands::padron::fetch_and_import(&state.config, &state.db, &state.clock, &state.padron).await {
+            tracing::error!(error = format!("{error:#}"), "the listing of taxpayers could not be fetched; the active one stays");
+        }
+    }
+}
+
+/// Waits; true when the service stops meanwhile.
+async fn stopped(wait: Duration, stop: &CancellationToken) -> bool {
+    tokio::select! {
+        () = tokio::time::sleep(wait) => false,
+        () = stop.cancelled() => true,
+    }
+}

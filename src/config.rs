@@ -1,0 +1,192 @@
+//! Every setting, typed, from environment and flags. `.env.example` documents them once; `dunet --help` is the manual.
+
+use std::net::IpAddr;
+use std::path::PathBuf;
+
+use clap::Args;
+use ipnet::IpNet;
+use secrecy::SecretString;
+use url::Url;
+
+/// The settings that every command shares.
+#[derive(Args, Clone, Debug)]
+pub struct Config {
+    /// Folder for everything Dunet keeps on disk (SQLite, padrón).
+    #[arg(long, env = "DUNET_DATA_DIR", default_value = "./data", value_name = "DIR", global = true)]
+    pub data_dir: PathBuf,
+
+    /// Database: `sqlite://FILE` or `postgres://…`. Default: `dunet.db` in the data folder.
+    #[arg(long, env = "DATABASE_URL", hide_env_values = true, value_name = "URL", global = true)]
+    pub database_url: Option<SecretString>,
+
+    /// File with the vault's master key: 32 bytes, base64 (`dunet keygen FILE` makes one).
+    #[arg(long, env = "DUNET_VAULT_KEY_FILE", value_name = "FILE", global = true)]
+    pub vault_key_file: Option<PathBuf>,
+
+    /// File with the previous master key, while `dunet rotate-keys` has not finished.
+    #[arg(long, env = "DUNET_VAULT_PREVIOUS_KEY_FILE", value_name = "FILE", global = true)]
+    pub vault_previous_key_file: Option<PathBuf>,
+
+    /// Allow Odoo addresses in private networks and http:// (a trusted network, or tests).
+    #[arg(long, env = "DUNET_ALLOW_PRIVATE_ODOO", global = true, hide_short_help = true)]
+    pub allow_private_odoo: bool,
+
+    /// What to log, as `level` or `target=level,…`.
+    #[arg(long, env = "DUNET_LOG", default_value = "info", value_name = "FILTER", global = true, hide_short_help = true)]
+    pub log: String,
+
+    /// `text` for people, `json` for machines.
+    #[arg(long, env = "DUNET_LOG_FORMAT", default_value = "text", value_parser = ["text", "json"], global = true, hide_short_help = true)]
+    pub log_format: String,
+
+    /// Limits, each with its unit in its name.
+    #[command(flatten)]
+    pub limits: Limits,
+
+    /// The padrón.
+    #[command(flatten)]
+    pub padron: PadronConfig,
+}
+
+/// The settings of `serve`.
+#[derive(Args, Clone, Debug)]
+pub struct ServeConfig {
+    /// Address to listen on. Behind nginx keep the default.
+    #[arg(long, env = "DUNET_HOST", default_value = "127.0.0.1")]
+    pub host: IpAddr,
+
+    /// Port to listen on; 0 takes a free one.
+    #[arg(long, env = "DUNET_PORT", default_value_t = 8080)]
+    pub port: u16,
+
+    /// The address clients use, such as `https://mcp.example.do`. Its host is the only `Host` accepted. Default: the address listened on.
+    #[arg(long, env = "DUNET_PUBLIC_URL", value_name = "URL")]
+    pub public_url: Option<Url>,
+
+    /// Browser origins allowed besides the public URL's own (comma separated), such as `http://localhost:6274`.
+    #[arg(long, env = "DUNET_ALLOWED_ORIGINS", value_delimiter = ',', value_name = "ORIGIN")]
+    pub allowed_origins: Vec<String>,
+
+    /// Proxies whose `X-Forwarded-For` is believed (comma separated networks).
+    #[arg(long, env = "DUNET_TRUSTED_PROXIES", value_delimiter = ',', default_value = "127.0.0.1/32,::1/128", value_name = "CIDR")]
+    pub trusted_proxies: Vec<IpNet>,
+
+    /// Do not run pending migrations at start (`dunet migrate` runs them).
+    #[arg(long, env = "DUNET_NO_MIGRATE")]
+    pub no_migrate: bool,
+}
+
+/// Every limit. The defaults suit a box of 2 GB.
+#[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "Limits")]
+pub struct Limits {
+    /// Largest request body, bytes.
+    #[arg(long, env = "DUNET_BODY_BYTES_MAX", default_value_t = 1_048_576, global = true, hide_short_help = true)]
+    pub body_bytes_max: usize,
+
+    /// Longest time for one HTTP request, milliseconds.
+    #[arg(long, env = "DUNET_REQUEST_TIMEOUT_MS", default_value_t = 60_000, global = true, hide_short_help = true)]
+    pub request_timeout_ms: u64,
+
+    /// Longest time for one tool call, milliseconds; below the request's, so that the model gets an answer.
+    #[arg(long, env = "DUNET_CALL_DEADLINE_MS", default_value_t = 25_000, global = true, hide_short_help = true)]
+    pub call_deadline_ms: u64,
+
+    /// Calls of one tenant per minute, all tools together.
+    #[arg(long, env = "DUNET_TENANT_CALLS_PER_MINUTE", default_value_t = 600, global = true, hide_short_help = true)]
+    pub tenant_calls_per_minute: u32,
+
+    /// Calls of one tenant at once in a burst.
+    #[arg(long, env = "DUNET_TENANT_BURST_CALLS", default_value_t = 100, global = true, hide_short_help = true)]
+    pub tenant_burst_calls: u32,
+
+    /// Failed authentications of one address per minute before it is made to wait.
+    #[arg(long, env = "DUNET_FAILED_AUTH_PER_MINUTE", default_value_t = 30, global = true, hide_short_help = true)]
+    pub failed_auth_per_minute: u32,
+
+    /// Longest time a verified token is believed without asking the database again, seconds.
+    #[arg(long, env = "DUNET_CALLER_CACHE_S", default_value_t = 60, global = true, hide_short_help = true)]
+    pub caller_cache_s: u64,
+
+    /// Verified tokens kept in memory.
+    #[arg(long, env = "DUNET_CALLER_CACHE_TOKENS_MAX", default_value_t = 20_000, global = true, hide_short_help = true)]
+    pub caller_cache_tokens_max: u64,
+
+    /// Warm Odoo clients kept in memory, one per tenant.
+    #[arg(long, env = "DUNET_CONNECTIONS_MAX", default_value_t = 4_000, global = true, hide_short_help = true)]
+    pub connections_max: u64,
+
+    /// A warm Odoo client unused for so long is dropped, seconds.
+    #[arg(long, env = "DUNET_CONNECTION_IDLE_S", default_value_t = 900, global = true, hide_short_help = true)]
+    pub connection_idle_s: u64,
+
+    /// Longest time to connect to an Odoo, milliseconds.
+    #[arg(long, env = "DUNET_ODOO_CONNECT_TIMEOUT_MS", default_value_t = 5_000, global = true, hide_short_help = true)]
+    pub odoo_connect_timeout_ms: u64,
+
+    /// Longest time for one request to an Odoo, milliseconds. Odoo retries write conflicts itself for some seconds.
+    #[arg(long, env = "DUNET_ODOO_REQUEST_TIMEOUT_MS", default_value_t = 20_000, global = true, hide_short_help = true)]
+    pub odoo_request_timeout_ms: u64,
+
+    /// Largest answer accepted from an Odoo, bytes.
+    #[arg(long, env = "DUNET_ODOO_ANSWER_BYTES_MAX", default_value_t = 8_388_608, global = true, hide_short_help = true)]
+    pub odoo_answer_bytes_max: usize,
+
+    /// Usage records waiting for the database.
+    #[arg(long, env = "DUNET_USAGE_QUEUE_RECORDS_MAX", default_value_t = 50_000, global = true, hide_short_help = true)]
+    pub usage_queue_records_max: usize,
+
+    /// Usage records written in one statement.
+    #[arg(long, env = "DUNET_USAGE_BATCH_RECORDS_MAX", default_value_t = 500, global = true, hide_short_help = true)]
+    pub usage_batch_records_max: usize,
+
+    /// Longest time a usage record waits for its batch, milliseconds.
+    #[arg(long, env = "DUNET_USAGE_FLUSH_MS", default_value_t = 500, global = true, hide_short_help = true)]
+    pub usage_flush_ms: u64,
+
+    /// How often changes made by other processes are looked for, milliseconds.
+    #[arg(long, env = "DUNET_WATCH_MS", default_value_t = 2_000, global = true, hide_short_help = true)]
+    pub watch_ms: u64,
+
+    /// Database connections.
+    #[arg(long, env = "DUNET_DATABASE_CONNECTIONS_MAX", default_value_t = 10, global = true, hide_short_help = true)]
+    pub database_connections_max: u32,
+
+    /// Longest time open calls are given to end when the service stops, milliseconds.
+    #[arg(long, env = "DUNET_DRAIN_MS", default_value_t = 20_000, global = true, hide_short_help = true)]
+    pub drain_ms: u64,
+}
+
+/// The settings of the taxpayer listing.
+#[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "Padrón")]
+pub struct PadronConfig {
+    /// Fetch the official listing every day.
+    #[arg(long, env = "DUNET_PADRON_FETCH", global = true, hide_short_help = true)]
+    pub padron_fetch: bool,
+
+    /// Where the official zips are.
+    #[arg(long, env = "DUNET_PADRON_URL", default_value = "https://dgii.gov.do/app/WebApps/Consultas/RNC/", global = true, hide_short_help = true)]
+    pub padron_url: Url,
+
+    /// Fewest rows a listing must have to be activated.
+    #[arg(long, env = "DUNET_PADRON_ROWS_MIN", default_value_t = 500_000, global = true, hide_short_help = true)]
+    pub padron_rows_min: u64,
+}
+
+impl Config {
+    /// The database to use.
+    #[must_use]
+    pub fn database_url(&self) -> SecretString {
+        self.database_url.clone().unwrap_or_else(|| {
+            let file = self.data_dir.join("dunet.db");
+            SecretString::from(format!("sqlite://{}?mode=rwc", file.display()))
+        })
+    }
+
+    /// Where the padrón's index lives.
+    #[must_use]
+    pub fn padron_dir(&self) -> PathBuf {
+        self.data_dir.join("padron")
+    }
+}

@@ -1,0 +1,11 @@
+//! One file per table: its shape, nothing else. `tests/it/schema.rs` proves that migrations and entities agree on both databases.
+
+pub mod api_tokens;
+pub mod client_tools;
+pub mod clients;
+pub mod configs;
+pub mod logs;
+pub mod operations;
+pub mod padron_imports;
+pub mod plans;
+pub mod tool_usage;

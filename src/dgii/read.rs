@@ -1,0 +1,143 @@
+//! One active index, read-only: a small pool of connections and the exact look-up.
+//!
+//! Connections are opened with `immutable=1`: an index file never changes after its activation, so SQLite takes no
+//! locks and looks for no journal. Everything here is synchronous and takes microseconds.
+
+use std::path::PathBuf;
+use std::sync::{Mutex, PoisonError};
+
+use chrono::NaiveDate;
+use rusqlite::{Connection, OpenFlags, OptionalExtension, Row};
+use serde::Serialize;
+use url::Url;
+
+use super::build::{APPLICATION_ID, SCHEMA_VERSION};
+use super::error::PadronError;
+use super::identifier::TaxpayerId;
+use super::padron::PadronLimits;
+use super::stage::{count_at, date_of};
+
+/// A taxpayer as the listing has it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Taxpayer {
+    /// RNC or cédula.
+    pub id: TaxpayerId,
+    /// *Razón social*, as the DGII writes it, blanks collapsed; 65 characters at most if only the TXT was imported.
+    pub name: String,
+    /// *Nombre comercial*; only the TXT has it. Often equal to the name.
+    pub trade_name: Option<String>,
+    /// *Actividad económica*; cut at 30 characters if only the TXT was imported.
+    pub activity: Option<String>,
+    /// *Fecha de inicio de operaciones*.
+    pub start_date: Option<NaiveDate>,
+    /// *Estado*: ACTIVO, SUSPENDIDO, DADO DE BAJA, CESE TEMPORAL, ANULADO, RECHAZADO, or whatever the DGII writes.
+    pub status: Option<String>,
+    /// *Régimen de pagos*: NORMAL, RST, PST.
+    pub regime: Option<String>,
+}
+
+impl Taxpayer {
+    /// Whether the status is exactly ACTIVO (`INACTIVO` holds the same letters and is not).
+    #[must_use]
+    pub fn is_active(&self) -> bool {
+        self.status.as_deref() == Some("ACTIVO")
+    }
+}
+
+/// The answer to an exact look-up: the taxpayer, or that the listing of that day does not have the number.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Listed {
+    /// `None`: not in the listing of [`Self::cutoff`], which does not mean that it does not exist.
+    pub taxpayer: Option<Taxpayer>,
+    /// The day the data are of.
+    pub cutoff: NaiveDate,
+}
+
+/// Columns that [`taxpayer`] reads, in its order; to be followed by a `WHERE`.
+pub(super) const SELECT_TAXPAYER: &str = "SELECT t.key, t.name, t.trade, a.text, t.start, s.text, r.text FROM taxpayer t
+  LEFT JOIN label a ON a.number = t.activity LEFT JOIN label s ON s.number = t.status LEFT JOIN label r ON r.number = t.regime ";
+
+/// An index file and its idle connections.
+pub(super) struct Index {
+    path: PathBuf,
+    limits: PadronLimits,
+    idle: Mutex<Vec<Connection>>,
+    pub(super) rows: u64,
+    pub(super) active_rows: u64,
+}
+
+impl Index {
+    /// Opens an index and checks that it is one of ours and of this version.
+    pub(super) fn open(path: PathBuf, limits: PadronLimits) -> Result<Self, PadronError> {
+        let mut index = Self { path, limits, idle: Mutex::new(Vec::new()), rows: 0, active_rows: 0 };
+        let db = index.connect()?;
+        let pragma = |name: &str| db.query_row(&format!("PRAGMA {name}"), [], |r| r.get::<_, i64>(0));
+        let check = || -> rusqlite::Result<Option<(u64, u64)>> {
+            if pragma("application_id")? != APPLICATION_ID || pragma("user_version")? != SCHEMA_VERSION {
+                return Ok(None);
+            }
+            db.query_row("SELECT rows, active_rows FROM about", [], |r| Ok(Some((count_at(r, 0)?, count_at(r, 1)?))))
+        };
+        match check() {
+            Ok(Some((rows, active_rows))) => (index.rows, index.active_rows) = (rows, active_rows),
+            Ok(None) => return Err(index.damaged("it is of another version")),
+            Err(cause) => return Err(index.damaged(&cause.to_string())),
+        }
+        index.give_back(db);
+        Ok(index)
+    }
+
+    /// Runs `work` on an idle connection, or on a new one.
+    pub(super) fn with<T>(&self, work: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> Result<T, PadronError> {
+        let idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        let db = match idle {
+            Some(db) => db,
+            None => self.connect()?,
+        };
+        let result = work(&db);
+        self.give_back(db);
+        Ok(result?)
+    }
+
+    /// The row of one number.
+    pub(super) fn lookup(&self, id: &TaxpayerId) -> Result<Option<Taxpayer>, PadronError> {
+        self.with(|db| db.prepare_cached(&format!("{SELECT_TAXPAYER} WHERE t.key = ?1"))?.query_row([id.key()], taxpayer).optional())
+    }
+
+    fn give_back(&self, db: Connection) {
+        let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
+        if idle.len() < self.limits.idle_connections_max {
+            idle.push(db);
+        }
+    }
+
+    fn connect(&self) -> Result<Connection, PadronError> {
+        let uri = Url::from_file_path(&self.path).map_err(|()| self.damaged("its path is not absolute"))?;
+        let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_URI;
+        let open = || -> rusqlite::Result<Connection> {
+            let db = Connection::open_with_flags(format!("{uri}?immutable=1"), flags)?;
+            db.execute_batch(&format!("PRAGMA cache_size=-{}; PRAGMA mmap_size={}", self.limits.cache_kib_per_connection, self.limits.mmap_bytes_max))?;
+            Ok(db)
+        };
+        open().map_err(|cause| self.damaged(&cause.to_string()))
+    }
+
+    fn damaged(&self, cause: &str) -> PadronError {
+        let file = self.path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        PadronError::Damaged { file, cause: cause.to_owned() }
+    }
+}
+
+/// Reads a row of [`SELECT_TAXPAYER`].
+pub(super) fn taxpayer(r: &Row<'_>) -> rusqlite::Result<Taxpayer> {
+    let key: i64 = r.get(0)?;
+    Ok(Taxpayer {
+        id: TaxpayerId::from_key(key).ok_or(rusqlite::Error::IntegralValueOutOfRange(0, key))?,
+        name: r.get(1)?,
+        trade_name: r.get(2)?,
+        activity: r.get(3)?,
+        start_date: r.get::<_, Option<i32>>(4)?.and_then(date_of),
+        status: r.get(5)?,
+        regime: r.get(6)?,
+    })
+}

@@ -1,0 +1,118 @@
+//! Warm Odoo clients, one per tenant: built once however many calls wait for it, dropped when unused or when the tenant is edited.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use moka::future::Cache;
+use serde_json::Value;
+
+use super::tenants::{Tenant, Tenants};
+use crate::ids::TenantId;
+use crate::odoo::{AddressPolicy, OdooClient, OdooConfig, OdooError, OdooErrorKind, OdooLimits};
+
+/// How long facts about a tenant's Odoo (installed apps, field lists) are kept, seconds.
+const FACTS_TTL_S: u64 = 300;
+/// Facts kept per tenant.
+const FACTS_PER_TENANT_MAX: u64 = 32;
+
+/// Why there is no client.
+#[derive(Debug, thiserror::Error)]
+pub enum ConnectionError {
+    /// The tenant has not connected its Odoo.
+    #[error("no Odoo connection is configured")]
+    NotConfigured,
+    /// Odoo refused or did not answer.
+    #[error("{0:?}")]
+    Odoo(OdooError),
+    /// Our own fault, such as a secret that does not open.
+    #[error("{0}")]
+    Internal(String),
+}
+
+/// A tenant's warm client and the facts learnt about its Odoo.
+pub struct Connection {
+    client: OdooClient,
+    facts: Cache<&'static str, Arc<Value>>,
+}
+
+impl Connection {
+    /// The client: logged in, version known.
+    #[must_use]
+    pub fn client(&self) -> &OdooClient {
+        &self.client
+    }
+
+    /// Facts by name, kept for five minutes.
+    #[must_use]
+    pub fn facts(&self) -> &Cache<&'static str, Arc<Value>> {
+        &self.facts
+    }
+}
+
+/// The connections of all tenants. Cheap to clone.
+#[derive(Clone)]
+pub struct Connections {
+    tenants: Tenants,
+    addresses: AddressPolicy,
+    limits: OdooLimits,
+    /// Keyed by the tenant and the moment of its last edit: a client that was being built from older settings while they were edited
+    /// can never be found by a caller who knows the newer ones.
+    warm: Cache<(TenantId, DateTime<Utc>), Arc<Connection>>,
+}
+
+impl Connections {
+    /// At most `connections_max` warm clients, each dropped after `idle_s` seconds without use.
+    #[must_use]
+    pub fn new(tenants: Tenants, addresses: AddressPolicy, limits: OdooLimits, connections_max: u64, idle_s: u64) -> Self {
+        let warm = Cache::builder().max_capacity(connections_max).time_to_idle(Duration::from_secs(idle_s)).support_invalidation_closures().build();
+        Self { tenants, addresses, limits, warm }
+    }
+
+    /// The tenant's warm client; the first of several waiting calls builds it, the others get the same result.
+    ///
+    /// # Errors
+    /// See [`ConnectionError`]. A failure is not remembered.
+    pub async fn get(&self, tenant: &Tenant) -> Result<Arc<Connection>, Arc<ConnectionError>> {
+        self.warm.try_get_with((tenant.id, tenant.edited_at), self.build(tenant)).await
+    }
+
+    /// Forgets a tenant's client: the next call builds a new one from the settings as they are then.
+    pub fn forget(&self, tenant: TenantId) {
+        // Fails only without support_invalidation_closures, which `new` sets; forgetting everything is the safe way then.
+        if self.warm.invalidate_entries_if(move |(owner, _), _| *owner == tenant).is_err() {
+            self.warm.invalidate_all();
+        }
+    }
+
+    /// How a tenant's Odoo would be connected to, for the doctor.
+    ///
+    /// # Errors
+    /// Not configured, or the secret does not open.
+    pub fn config(&self, tenant: &Tenant) -> Result<OdooConfig, ConnectionError> {
+        let settings = tenant.odoo.as_ref().ok_or(ConnectionError::NotConfigured)?;
+        let secret = self.tenants.odoo_secret(tenant, settings).map_err(|error| ConnectionError::Internal(error.to_string()))?;
+        Ok(OdooConfig {
+            url: settings.url.clone(),
+            database: settings.database.clone(),
+            login: settings.login.clone(),
+            secret,
+            protocol: settings.protocol,
+            limits: self.limits.clone(),
+            addresses: self.addresses,
+        })
+    }
+
+    async fn build(&self, tenant: &Tenant) -> Result<Arc<Connection>, ConnectionError> {
+        let client = OdooClient::connect(self.config(tenant)?).await.map_err(ConnectionError::Odoo)?;
+        tracing::info!(tenant.id = %tenant.id, odoo.version = %client.version().text, odoo.protocol = ?client.protocol(), "connected to the tenant's Odoo");
+        let facts = Cache::builder().max_capacity(FACTS_PER_TENANT_MAX).time_to_live(Duration::from_secs(FACTS_TTL_S)).build();
+        Ok(Arc::new(Connection { client, facts }))
+    }
+}
+
+/// Whether an error means that the warm client is of no more use (a key revoked in Odoo, a database that moved).
+#[must_use]
+pub fn is_stale(error: &OdooErrorKind) -> bool {
+    matches!(error, OdooErrorKind::BadCredentials | OdooErrorKind::DatabaseNotFound | OdooErrorKind::NotOdoo)
+}

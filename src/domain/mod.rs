@@ -1,0 +1,13 @@
+//! The hall: the rules. Knows nothing of HTTP, HTML or MCP (no axum, no rmcp, no minijinja).
+
+pub mod audit;
+pub mod changes;
+pub mod connections;
+pub mod limits;
+pub mod operations;
+pub mod padron_history;
+pub mod plans;
+pub mod tenants;
+pub mod tokens;
+pub mod usage;
+pub mod vault;

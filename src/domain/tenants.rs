@@ -1,0 +1,512 @@
+//! Tenants: the client companies, their Odoo settings and what they may use.
+
+use std::collections::HashMap;
+
+use chrono::{DateTime, Utc};
+use chrono_tz::Tz;
+use sea_orm::{
+    ActiveModelTrait, ColumnTrait, DatabaseConnection, DbErr, EntityTrait, IntoActiveModel, QueryFilter, QueryOrder, QuerySelect, Set, sea_query::OnConflict,
+};
+use secrecy::SecretString;
+use serde_json::{Value, json};
+use url::Url;
+
+use super::audit::{self, Actor, Change};
+use super::plans::Plan;
+use super::vault::{Sealed, Vault, VaultError};
+use crate::clock::Clock;
+use crate::db::{self, entities::{client_tools, clients, plans}};
+use crate::ids::TenantId;
+use crate::odoo::ProtocolChoice;
+use crate::text::Language;
+
+/// The field name that binds the sealed Odoo secret to its place.
+pub(super) const ODOO_SECRET_FIELD: &str = "odoo_secret";
+
+/// Calls an hour of one tool when nothing else is set.
+pub const TOOL_CALLS_PER_HOUR_DEFAULT: u32 = 1_000;
+
+/// Tenants read at most at once by a listing.
+const TENANTS_PER_PAGE_MAX: u64 = 10_000;
+
+/// What can go wrong with tenants. The texts are for operators.
+#[derive(Debug, thiserror::Error)]
+pub enum TenantError {
+    /// No such tenant.
+    #[error("no such tenant: {0} (`dunet tenant list` shows them)")]
+    Unknown(String),
+    /// No such plan.
+    #[error("no such plan: {0} (gratis, basic or pro)")]
+    UnknownPlan(String),
+    /// The plan allows no more tools.
+    #[error("plan {plan} allows {max} tools and {enabled} are enabled: disable one first, or change the plan")]
+    TooManyTools {
+        /// Its name.
+        plan: String,
+        /// Allowed.
+        max: usize,
+        /// Enabled now.
+        enabled: usize,
+    },
+    /// A value that is not acceptable.
+    #[error("{0}")]
+    Invalid(String),
+    /// The vault does not seal or open.
+    #[error(transparent)]
+    Vault(#[from] VaultError),
+    /// The database.
+    #[error("database: {0}")]
+    Db(#[from] DbErr),
+}
+
+/// Whether writes are previewed first.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum WritePolicy {
+    /// Preview, then confirm.
+    #[default]
+    Confirm,
+    /// At once.
+    Direct,
+}
+
+impl WritePolicy {
+    /// As stored.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Confirm => "confirm",
+            Self::Direct => "direct",
+        }
+    }
+
+    /// From storage; anything unknown is the careful one.
+    #[must_use]
+    pub fn parse(text: &str) -> Self {
+        if text == "direct" { Self::Direct } else { Self::Confirm }
+    }
+}
+
+/// How a tenant may use one tool.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Permit {
+    /// Preview first, or at once.
+    pub write_policy: WritePolicy,
+    /// Calls an hour.
+    pub calls_per_hour: u32,
+}
+
+/// Where and how a tenant's Odoo is reached. The secret is sealed.
+#[derive(Clone, Debug)]
+pub struct OdooSettings {
+    /// Base address.
+    pub url: Url,
+    /// Database.
+    pub database: String,
+    /// User.
+    pub login: String,
+    /// Wire.
+    pub protocol: ProtocolChoice,
+    pub(super) secret: Sealed,
+}
+
+/// A tenant as the rules see it: a snapshot, without opened secrets.
+#[derive(Clone, Debug)]
+pub struct Tenant {
+    /// Its id.
+    pub id: TenantId,
+    /// The company's name.
+    pub name: String,
+    /// Its RNC.
+    pub rnc: Option<String>,
+    /// May be served.
+    pub active: bool,
+    /// Its plan.
+    pub plan: Plan,
+    /// Its language.
+    pub language: Language,
+    /// Its zone.
+    pub timezone: Tz,
+    /// The default for its writing tools.
+    pub write_policy: WritePolicy,
+    /// Its Odoo, once connected.
+    pub odoo: Option<OdooSettings>,
+    /// When it was last edited, UTC.
+    pub edited_at: DateTime<Utc>,
+    pub(super) data_key: Sealed,
+    rows: HashMap<String, (bool, Permit)>,
+}
+
+impl Tenant {
+    /// How it may use that tool; none when it may not. A plan with a number of tools allows only what was enabled by name.
+    #[must_use]
+    pub fn permit(&self, tool: &str) -> Option<Permit> {
+        match self.rows.get(tool) {
+            Some((true, permit)) => self.within_plan(tool).then_some(*permit),
+            Some((false, _)) => None,
+            None => self.plan.tools_max.is_none().then_some(Permit { write_policy: self.write_policy, calls_per_hour: TOOL_CALLS_PER_HOUR_DEFAULT }),
+        }
+    }
+
+    /// After a downgrade more tools may be enabled than the plan allows: the first by name stay.
+    fn within_plan(&self, tool: &str) -> bool {
+        let Some(max) = self.plan.tools_max else { return true };
+        self.rows.iter().filter(|(name, (enabled, _))| *enabled && name.as_str() < tool).count() < max
+    }
+
+    fn from_rows(client: clients::Model, plan: plans::Model, tools: Vec<client_tools::Model>) -> Self {
+        let write_policy = WritePolicy::parse(&client.write_policy);
+        let rows = tools
+            .into_iter()
+            .map(|row| {
+                let permit = Permit {
+                    write_policy: row.write_policy.as_deref().map_or(write_policy, WritePolicy::parse),
+                    calls_per_hour: u32::try_from(row.rate_limit_per_hour).unwrap_or_default(),
+                };
+                (row.tool, (row.enabled, permit))
+            })
+            .collect();
+        let odoo = match (client.odoo_url, client.odoo_database, client.odoo_login, client.odoo_secret_sealed) {
+            (Some(url), Some(database), Some(login), Some(secret)) => Url::parse(&url).ok().map(|url| OdooSettings {
+                url,
+                database,
+                login,
+                protocol: client.odoo_protocol.parse().unwrap_or(ProtocolChoice::Auto),
+                secret: Sealed(secret),
+            }),
+            _ => None,
+        };
+        Self {
+            id: client.id.into(),
+            name: client.name,
+            rnc: client.rnc,
+            active: client.status == "active",
+            plan: plan.into(),
+            language: client.language.parse().unwrap_or_default(),
+            timezone: client.timezone.parse().unwrap_or(chrono_tz::America::Santo_Domingo),
+            write_policy,
+            odoo,
+            edited_at: client.updated_at,
+            data_key: Sealed(client.data_key_sealed),
+            rows,
+        }
+    }
+}
+
+/// What is needed to add a tenant.
+pub struct NewTenant {
+    /// The company's name.
+    pub name: String,
+    /// Its RNC.
+    pub rnc: Option<String>,
+    /// Its plan's code.
+    pub plan: String,
+    /// Its Odoo, if known already.
+    pub odoo: Option<NewOdoo>,
+    /// Tools enabled by name; needed for plans with a number of tools.
+    pub tools: Vec<String>,
+}
+
+/// An Odoo connection as it is given.
+pub struct NewOdoo {
+    /// Base address.
+    pub url: Url,
+    /// Database.
+    pub database: String,
+    /// User.
+    pub login: String,
+    /// Password or API key.
+    pub secret: SecretString,
+    /// Wire.
+    pub protocol: ProtocolChoice,
+}
+
+/// What to change; absent stays.
+#[derive(Default)]
+pub struct TenantEdit {
+    /// Name.
+    pub name: Option<String>,
+    /// RNC.
+    pub rnc: Option<String>,
+    /// Plan code.
+    pub plan: Option<String>,
+    /// Odoo address.
+    pub odoo_url: Option<Url>,
+    /// Database.
+    pub odoo_database: Option<String>,
+    /// User.
+    pub odoo_login: Option<String>,
+    /// Password or API key.
+    pub odoo_secret: Option<SecretString>,
+    /// Wire.
+    pub odoo_protocol: Option<ProtocolChoice>,
+    /// Language.
+    pub language: Option<Language>,
+    /// Policy for writing tools.
+    pub write_policy: Option<WritePolicy>,
+    /// Active or suspended.
+    pub active: Option<bool>,
+}
+
+/// A change of one tool's permission; absent stays.
+#[derive(Clone, Copy, Default)]
+pub struct ToolEdit {
+    /// Whether it may be used.
+    pub enabled: Option<bool>,
+    /// Calls an hour.
+    pub calls_per_hour: Option<u32>,
+    /// Preview first, or at once.
+    pub write_policy: Option<WritePolicy>,
+}
+
+/// The operations on tenants. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Tenants {
+    db: DatabaseConnection,
+    vault: Vault,
+    clock: Clock,
+}
+
+impl Tenants {
+    /// Over that database and vault.
+    #[must_use]
+    pub fn new(db: DatabaseConnection, vault: Vault, clock: Clock) -> Self {
+        Self { db, vault, clock }
+    }
+
+    /// Adds a tenant with its own data key.
+    ///
+    /// # Errors
+    /// A blank name, an unknown plan, more tools than the plan allows, or the database.
+    pub async fn tenant_add(&self, new: NewTenant, actor: &Actor) -> Result<TenantId, TenantError> {
+        let name = checked_name(&new.name)?;
+        let plan = self.plan_find(&new.plan).await?;
+        if let Some(max) = plan.tools_max
+            && new.tools.len() > max
+        {
+            return Err(TenantError::TooManyTools { plan: plan.name, max, enabled: new.tools.len() });
+        }
+        let id = TenantId::new();
+        let now = self.clock.now();
+        let data_key = self.vault.data_key_make(id)?;
+        let sealed = match &new.odoo {
+            Some(odoo) => Some(self.vault.seal(id, &data_key, ODOO_SECRET_FIELD, &odoo.secret)?.0),
+            None => None,
+        };
+        let row = clients::Model {
+            id: id.uuid(),
+            name,
+            rnc: new.rnc,
+            status: "active".to_owned(),
+            plan_code: plan.code,
+            language: Language::Es.as_str().to_owned(),
+            timezone: chrono_tz::America::Santo_Domingo.name().to_owned(),
+            write_policy: WritePolicy::Confirm.as_str().to_owned(),
+            odoo_url: new.odoo.as_ref().map(|odoo| odoo.url.to_string()),
+            odoo_database: new.odoo.as_ref().map(|odoo| odoo.database.clone()),
+            odoo_login: new.odoo.as_ref().map(|odoo| odoo.login.clone()),
+            odoo_secret_sealed: sealed,
+            odoo_protocol: new.odoo.as_ref().map_or(ProtocolChoice::Auto, |odoo| odoo.protocol).to_string(),
+            data_key_sealed: data_key.0,
+            created_at: now,
+            updated_at: now,
+        };
+        let after = public_json(&row);
+        let transaction = db::begin_write(&self.db).await?;
+        row.into_active_model().insert(&transaction).await?;
+        for tool in &new.tools {
+            tool_row(id, tool, ToolEdit { enabled: Some(true), ..ToolEdit::default() }).insert(&transaction).await?;
+        }
+        let change = Change { tenant: Some(id), action: "tenant.add", subject: id.to_string(), before: None, after: Some(after) };
+        audit::record(&transaction, &self.clock, actor, change).await?;
+        transaction.commit().await?;
+        Ok(id)
+    }
+
+    /// The tenant of that id.
+    ///
+    /// # Errors
+    /// There is none, or the database.
+    pub async fn tenant_find(&self, id: TenantId) -> Result<Tenant, TenantError> {
+        let (client, plan) = self.client_find(id).await?;
+        let tools = client_tools::Entity::find().filter(client_tools::Column::ClientId.eq(id.uuid())).all(&self.db).await?;
+        Ok(Tenant::from_rows(client, plan, tools))
+    }
+
+    /// Every tenant, oldest first.
+    ///
+    /// # Errors
+    /// The database.
+    pub async fn tenant_list(&self) -> Result<Vec<Tenant>, TenantError> {
+        let clients = clients::Entity::find().order_by_asc(clients::Column::Id).limit(TENANTS_PER_PAGE_MAX).all(&self.db).await?;
+        let plans: HashMap<String, plans::Model> = plans::Entity::find().all(&self.db).await?.into_iter().map(|plan| (plan.code.clone(), plan)).collect();
+        let mut tools: HashMap<uuid::Uuid, Vec<client_tools::Model>> = HashMap::new();
+        for row in client_tools::Entity::find().all(&self.db).await? {
+            tools.entry(row.client_id).or_default().push(row);
+        }
+        Ok(clients
+            .into_iter()
+            .filter_map(|client| {
+                let plan = plans.get(&client.plan_code)?.clone();
+                let rows = tools.remove(&client.id).unwrap_or_default();
+                Some(Tenant::from_rows(client, plan, rows))
+            })
+            .collect())
+    }
+
+    /// Changes a tenant.
+    ///
+    /// # Errors
+    /// There is none, an unknown plan, an incomplete Odoo connection, or the database.
+    pub async fn tenant_edit(&self, id: TenantId, edit: TenantEdit, actor: &Actor) -> Result<(), TenantError> {
+        let (client, _) = self.client_find(id).await?;
+        let before = public_json(&client);
+        let mut row = client;
+        if let Some(name) = edit.name {
+            row.name = checked_name(&name)?;
+        }
+        if let Some(plan) = edit.plan {
+            row.plan_code = self.plan_find(&plan).await?.code;
+        }
+        if let Some(secret) = &edit.odoo_secret {
+            row.odoo_secret_sealed = Some(self.vault.seal(id, &Sealed(row.data_key_sealed.clone()), ODOO_SECRET_FIELD, secret)?.0);
+        }
+        row.rnc = edit.rnc.or(row.rnc);
+        row.odoo_url = edit.odoo_url.map(|url| url.to_string()).or(row.odoo_url);
+        row.odoo_database = edit.odoo_database.or(row.odoo_database);
+        row.odoo_login = edit.odoo_login.or(row.odoo_login);
+        row.odoo_protocol = edit.odoo_protocol.map_or(row.odoo_protocol, |protocol| protocol.to_string());
+        row.language = edit.language.map_or(row.language, |language| language.as_str().to_owned());
+        row.write_policy = edit.write_policy.map_or(row.write_policy, |policy| policy.as_str().to_owned());
+        row.status = edit.active.map_or(row.status, |active| if active { "active" } else { "suspended" }.to_owned());
+        let given = [row.odoo_url.is_some(), row.odoo_database.is_some(), row.odoo_login.is_some(), row.odoo_secret_sealed.is_some()];
+        if given.contains(&true) && given.contains(&false) {
+            return Err(TenantError::Invalid("an Odoo connection needs all of: address, database, user and secret".to_owned()));
+        }
+        row.updated_at = self.clock.now();
+        let mut after = public_json(&row);
+        if edit.odoo_secret.is_some() {
+            after["odoo_secret"] = json!("replaced");
+        }
+        let transaction = db::begin_write(&self.db).await?;
+        row.into_active_model().reset_all().update(&transaction).await?;
+        let change = Change { tenant: Some(id), action: "tenant.edit", subject: id.to_string(), before: Some(before), after: Some(after) };
+        audit::record(&transaction, &self.clock, actor, change).await?;
+        transaction.commit().await?;
+        Ok(())
+    }
+
+    /// Changes what a tenant may do with one tool. The tool's name has been checked by the caller against the register.
+    ///
+    /// # Errors
+    /// The plan allows no more tools, no such tenant, or the database.
+    pub async fn tool_edit(&self, id: TenantId, tool: &str, edit: ToolEdit, actor: &Actor) -> Result<(), TenantError> {
+        let (_, plan) = self.client_find(id).await?;
+        let plan = Plan::from(plan);
+        let transaction = db::begin_write(&self.db).await?;
+        let rows = client_tools::Entity::find().filter(client_tools::Column::ClientId.eq(id.uuid())).all(&transaction).await?;
+        let before = rows.iter().find(|row| row.tool == tool);
+        let enabled = rows.iter().filter(|row| row.enabled && row.tool != tool).count();
+        if let Some(max) = plan.tools_max
+            && edit.enabled == Some(true)
+            && enabled >= max
+        {
+            return Err(TenantError::TooManyTools { plan: plan.name, max, enabled });
+        }
+        let merged = ToolEdit {
+            // Setting a limit must not switch a tool on that the plan's default keeps off.
+            enabled: edit.enabled.or_else(|| Some(before.map_or(plan.tools_max.is_none(), |row| row.enabled))),
+            calls_per_hour: edit.calls_per_hour.or_else(|| before.and_then(|row| u32::try_from(row.rate_limit_per_hour).ok())),
+            write_policy: edit.write_policy.or_else(|| before.and_then(|row| row.write_policy.as_deref().map(WritePolicy::parse))),
+        };
+        let before = before.map(tool_json);
+        let row = tool_row(id, tool, merged);
+        client_tools::Entity::insert(row)
+            .on_conflict(
+                OnConflict::columns([client_tools::Column::ClientId, client_tools::Column::Tool])
+                    .update_columns([client_tools::Column::Enabled, client_tools::Column::RateLimitPerHour, client_tools::Column::WritePolicy])
+                    .to_owned(),
+            )
+            .exec(&transaction)
+            .await?;
+        let after = json!({ "enabled": merged.enabled, "calls_per_hour": merged.calls_per_hour, "write_policy": merged.write_policy.map(WritePolicy::as_str) });
+        let change = Change { tenant: Some(id), action: "tool.edit", subject: tool.to_owned(), before, after: Some(after) };
+        audit::record(&transaction, &self.clock, actor, change).await?;
+        transaction.commit().await?;
+        Ok(())
+    }
+
+    /// Wraps every data key with the current master key, while the service runs. Answers how many were re-wrapped.
+    ///
+    /// # Errors
+    /// A data key that neither the current nor the previous master key opens, or the database. What was re-wrapped before stays so.
+    pub async fn keys_rotate(&self, actor: &Actor) -> Result<usize, TenantError> {
+        let mut count = 0;
+        for row in clients::Entity::find().order_by_asc(clients::Column::Id).all(&self.db).await? {
+            let Some(sealed) = self.vault.data_key_rewrap(row.id.into(), &Sealed(row.data_key_sealed.clone()))? else { continue };
+            let transaction = db::begin_write(&self.db).await?;
+            let done = clients::Entity::update_many()
+                .col_expr(clients::Column::DataKeySealed, sea_orm::sea_query::Expr::value(sealed.0))
+                .filter(clients::Column::Id.eq(row.id))
+                .filter(clients::Column::DataKeySealed.eq(row.data_key_sealed))
+                .exec(&transaction)
+                .await?;
+            if done.rows_affected == 1 {
+                let change = Change { tenant: Some(row.id.into()), action: "vault.rewrap", subject: row.id.to_string(), before: None, after: None };
+                audit::record(&transaction, &self.clock, actor, change).await?;
+                count += 1;
+            }
+            transaction.commit().await?;
+        }
+        Ok(count)
+    }
+
+    /// Opens a tenant's Odoo secret, for the one who connects.
+    pub(super) fn odoo_secret(&self, tenant: &Tenant, settings: &OdooSettings) -> Result<SecretString, VaultError> {
+        self.vault.open(tenant.id, &tenant.data_key, ODOO_SECRET_FIELD, &settings.secret)
+    }
+
+    async fn client_find(&self, id: TenantId) -> Result<(clients::Model, plans::Model), TenantError> {
+        let client = clients::Entity::find_by_id(id.uuid()).one(&self.db).await?.ok_or_else(|| TenantError::Unknown(id.to_string()))?;
+        let plan = plans::Entity::find_by_id(client.plan_code.clone())
+            .one(&self.db)
+            .await?
+            .ok_or_else(|| TenantError::UnknownPlan(client.plan_code.clone()))?;
+        Ok((client, plan))
+    }
+
+    async fn plan_find(&self, code: &str) -> Result<Plan, TenantError> {
+        let plan = plans::Entity::find_by_id(code.to_owned()).one(&self.db).await?;
+        plan.map(Plan::from).ok_or_else(|| TenantError::UnknownPlan(code.to_owned()))
+    }
+}
+
+fn checked_name(name: &str) -> Result<String, TenantError> {
+    let name = name.trim();
+    if name.is_empty() || name.chars().count() > 200 || name.chars().any(char::is_control) {
+        return Err(TenantError::Invalid("a name has 1 to 200 characters and no line breaks".to_owned()));
+    }
+    Ok(name.to_owned())
+}
+
+fn tool_row(id: TenantId, tool: &str, edit: ToolEdit) -> client_tools::ActiveModel {
+    client_tools::ActiveModel {
+        client_id: Set(id.uuid()),
+        tool: Set(tool.to_owned()),
+        enabled: Set(edit.enabled.unwrap_or(true)),
+        write_policy: Set(edit.write_policy.map(|policy| policy.as_str().to_owned())),
+        rate_limit_per_hour: Set(i32::try_from(edit.calls_per_hour.unwrap_or(TOOL_CALLS_PER_HOUR_DEFAULT)).unwrap_or(i32::MAX)),
+    }
+}
+
+fn tool_json(row: &client_tools::Model) -> Value {
+    json!({ "enabled": row.enabled, "calls_per_hour": row.rate_limit_per_hour, "write_policy": row.write_policy })
+}
+
+/// What the audit may show of a tenant.
+fn public_json(row: &clients::Model) -> Value {
+    json!({
+        "name": row.name, "rnc": row.rnc, "status": row.status, "plan": row.plan_code, "language": row.language, "timezone": row.timezone,
+        "write_policy": row.write_policy, "odoo_url": row.odoo_url, "odoo_database": row.odoo_database, "odoo_login": row.odoo_login,
+        "odoo_protocol": row.odoo_protocol,
+    })
+}

@@ -1,0 +1,475 @@
+//! API tokens: issue, verify, rotate, revoke. The only maker of a [`Caller`].
+//!
+//! A token is `dunet_live_<8 id>_<32 base62><6 checksum>`. Stored are the SHA-256 of the whole, the prefix and the last four
+//! characters; the plain token is shown once. A typo is refused by the checksum before anything is looked up.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use moka::future::Cache;
+use ring::digest::{SHA256, digest};
+use ring::rand::{SecureRandom, SystemRandom};
+use sea_orm::{ActiveModelTrait, ColumnTrait, DatabaseConnection, DbErr, EntityTrait, IntoActiveModel, QueryFilter, QueryOrder, Set};
+use secrecy::{ExposeSecret, SecretString};
+use serde_json::json;
+
+use super::audit::{self, Actor, Change, hex};
+use super::tenants::{Permit, Tenant, TenantError, Tenants};
+use crate::clock::Clock;
+use crate::db::{self, entities::api_tokens};
+use crate::ids::{TenantId, TokenId};
+use crate::text::Language;
+
+const PREFIX: &str = "dunet_live_";
+const ID_CHARS: usize = 8;
+const SECRET_CHARS: usize = 32;
+const CHECKSUM_CHARS: usize = 6;
+const BASE62: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
+/// The longest grace a rotated token keeps working, seconds (7 days).
+pub const ROTATION_GRACE_S_MAX: i64 = 7 * 24 * 3600;
+/// The longest lifetime of a token, days (5 years).
+pub const LIFETIME_DAYS_MAX: i64 = 5 * 366;
+
+/// Why a token is refused. All but `Suspended` look the same to the outside.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum TokenRefusal {
+    /// Not of our shape, or the checksum is wrong: a typo.
+    #[error("malformed token")]
+    Malformed,
+    /// Nobody's.
+    #[error("unknown token")]
+    Unknown,
+    /// Past its time.
+    #[error("expired token")]
+    Expired,
+    /// Revoked.
+    #[error("revoked token")]
+    Revoked,
+    /// Its tenant is suspended.
+    #[error("suspended tenant")]
+    Suspended,
+    /// The database did not answer: not the caller's fault.
+    #[error("tokens cannot be checked now: {0}")]
+    Unavailable(String),
+}
+
+/// What can go wrong with the management of tokens.
+#[derive(Debug, thiserror::Error)]
+pub enum TokenError {
+    /// No such token for that tenant.
+    #[error("no such token: {0} (`dunet token list --tenant ID` shows them)")]
+    Unknown(String),
+    /// A value that is not acceptable.
+    #[error("{0}")]
+    Invalid(String),
+    /// The tenant.
+    #[error(transparent)]
+    Tenant(#[from] TenantError),
+    /// The database.
+    #[error("database: {0}")]
+    Db(#[from] DbErr),
+}
+
+/// Proof that a valid token of an active tenant was presented. Only [`Tokens::verify`] makes one. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Caller {
+    inner: Arc<CallerInner>,
+}
+
+#[derive(Debug)]
+struct CallerInner {
+    tenant: Tenant,
+    token: TokenId,
+    packs: Option<Vec<String>>,
+    language: Language,
+    expires_at: Option<DateTime<Utc>>,
+}
+
+impl Caller {
+    /// Whose token it is.
+    #[must_use]
+    pub fn tenant(&self) -> &Tenant {
+        &self.inner.tenant
+    }
+
+    /// Which token it is.
+    #[must_use]
+    pub fn token(&self) -> TokenId {
+        self.inner.token
+    }
+
+    /// The language of its answers.
+    #[must_use]
+    pub fn language(&self) -> Language {
+        self.inner.language
+    }
+
+    /// How it may use that tool of those packs; none when it may not.
+    #[must_use]
+    pub fn permit(&self, tool: &str, packs: &[&str]) -> Option<Permit> {
+        if let Some(own) = &self.inner.packs
+            && !packs.iter().any(|pack| own.iter().any(|mine| mine == pack))
+        {
+            return None;
+        }
+        self.inner.tenant.permit(tool)
+    }
+}
+
+/// A token about to be issued.
+pub struct NewToken {
+    /// For people.
+    pub name: String,
+    /// Packs to limit it to; none is all.
+    pub packs: Option<Vec<String>>,
+    /// Language; none follows the tenant.
+    pub language: Option<Language>,
+    /// End of its life.
+    pub expires_at: Option<DateTime<Utc>>,
+}
+
+/// A token just issued: the one time its text exists outside the caller's hands.
+pub struct IssuedToken {
+    /// Its id.
+    pub id: TokenId,
+    /// The text to show once.
+    pub token: SecretString,
+}
+
+/// A token as lists show it.
+#[derive(Clone, Debug)]
+pub struct TokenView {
+    /// Its id.
+    pub id: TokenId,
+    /// For people.
+    pub name: String,
+    /// `dunet_live_<8>…<4>`.
+    pub hint: String,
+    /// Packs.
+    pub packs: Option<Vec<String>>,
+    /// Made.
+    pub created_at: DateTime<Utc>,
+    /// Ends.
+    pub expires_at: Option<DateTime<Utc>>,
+    /// Revoked.
+    pub revoked_at: Option<DateTime<Utc>>,
+    /// Last used.
+    pub last_used_at: Option<DateTime<Utc>>,
+}
+
+/// The operations on tokens, with the memory of verified ones. Cheap to clone.
+#[derive(Clone)]
+pub struct Tokens {
+    db: DatabaseConnection,
+    tenants: Tenants,
+    clock: Clock,
+    verified: Cache<[u8; 32], Caller>,
+    used: Arc<Mutex<HashMap<TokenId, DateTime<Utc>>>>,
+}
+
+impl Tokens {
+    /// Over that database; a verified token is believed for `cache_s` seconds unless it is forgotten before.
+    #[must_use]
+    pub fn new(db: DatabaseConnection, tenants: Tenants, clock: Clock, cache_s: u64, cache_tokens_max: u64) -> Self {
+        let verified = Cache::builder().max_capacity(cache_tokens_max).time_to_live(Duration::from_secs(cache_s)).support_invalidation_closures().build();
+        Self { db, tenants, clock, verified, used: Arc::default() }
+    }
+
+    /// Checks a presented token.
+    ///
+    /// # Errors
+    /// See [`TokenRefusal`].
+    pub async fn verify(&self, presented: &str) -> Result<Caller, TokenRefusal> {
+        if !well_formed(presented) {
+            return Err(TokenRefusal::Malformed);
+        }
+        let mut hash = [0; 32];
+        hash.copy_from_slice(digest(&SHA256, presented.as_bytes()).as_ref());
+        let caller = match self.verified.get(&hash).await {
+            Some(caller) => caller,
+            None => {
+                let caller = self.load(&hash).await?;
+                self.verified.insert(hash, caller.clone()).await;
+                caller
+            }
+        };
+        // Looked at every time: a remembered token does not outlive its end.
+        let now = self.clock.now();
+        if caller.inner.expires_at.is_some_and(|end| end <= now) {
+            return Err(TokenRefusal::Expired);
+        }
+        if !caller.inner.tenant.active {
+            return Err(TokenRefusal::Suspended);
+        }
+        self.used.lock().unwrap_or_else(PoisonError::into_inner).insert(caller.inner.token, now);
+        Ok(caller)
+    }
+
+    /// Forgets what is remembered of a tenant's tokens: the next call asks the database.
+    pub fn forget(&self, tenant: TenantId) {
+        // Fails only without support_invalidation_closures, which `new` sets; and then remembering nothing is the safe way.
+        if self.verified.invalidate_entries_if(move |_, caller| caller.inner.tenant.id == tenant).is_err() {
+            self.verified.invalidate_all();
+        }
+    }
+
+    /// Writes when tokens were last used. Called now and then by the service, and at its end.
+    ///
+    /// # Errors
+    /// The database; what was not written is tried again next time.
+    pub async fn last_used_flush(&self) -> Result<(), DbErr> {
+        let used = std::mem::take(&mut *self.used.lock().unwrap_or_else(PoisonError::into_inner));
+        for (token, at) in &used {
+            let update = api_tokens::Entity::update_many()
+                .col_expr(api_tokens::Column::LastUsedAt, sea_orm::sea_query::Expr::value(*at))
+                .filter(api_tokens::Column::Id.eq(token.uuid()));
+            if let Err(error) = update.exec(&self.db).await {
+                let mut kept = self.used.lock().unwrap_or_else(PoisonError::into_inner);
+                for (token, at) in used {
+                    kept.entry(token).or_insert(at);
+                }
+                return Err(error);
+            }
+        }
+        Ok(())
+    }
+
+    /// Issues a token.
+    ///
+    /// # Errors
+    /// A blank name, an end in the past or too far away, no such tenant, or the database.
+    pub async fn token_issue(&self, tenant: TenantId, new: NewToken, actor: &Actor) -> Result<IssuedToken, TokenError> {
+        let tenant = self.tenants.tenant_find(tenant).await?;
+        let name = new.name.trim();
+        if name.is_empty() || name.chars().count() > 100 || name.chars().any(char::is_control) {
+            return Err(TokenError::Invalid("a token's name has 1 to 100 characters and no line breaks".to_owned()));
+        }
+        let now = self.clock.now();
+        if new.expires_at.is_some_and(|end| end <= now || end > now + chrono::Duration::days(LIFETIME_DAYS_MAX)) {
+            return Err(TokenError::Invalid(format!("a token ends in the future and within {LIFETIME_DAYS_MAX} days")));
+        }
+        let (plain, row) = make_row(&tenant, name, new.packs, new.language.unwrap_or(tenant.language), new.expires_at, None, now)?;
+        let id = TokenId::from(row.id);
+        let transaction = db::begin_write(&self.db).await?;
+        let after = json!({ "name": row.name, "prefix": row.prefix, "packs": row.packs, "expires_at": row.expires_at });
+        row.into_active_model().insert(&transaction).await?;
+        let change = Change { tenant: Some(tenant.id), action: "token.issue", subject: id.to_string(), before: None, after: Some(after) };
+        audit::record(&transaction, &self.clock, actor, change).await?;
+        transaction.commit().await?;
+        Ok(IssuedToken { id, token: plain })
+    }
+
+    /// The tokens of a tenant, newest first.
+    ///
+    /// # Errors
+    /// The database.
+    pub async fn token_list(&self, tenant: TenantId) -> Result<Vec<TokenView>, TokenError> {
+        let rows = api_tokens::Entity::find()
+            .filter(api_tokens::Column::ClientId.eq(tenant.uuid()))
+            .order_by_desc(api_tokens::Column::Id)
+            .all(&self.db)
+            .await?;
+        Ok(rows.into_iter().map(view).collect())
+    }
+
+    /// Replaces a token by a new one of the same rights; the old one works for `grace_s` more seconds, never beyond its own end.
+    ///
+    /// # Errors
+    /// Another tenant's or no token, one that is revoked or expired, a grace that is too long, or the database.
+    pub async fn token_rotate(&self, tenant: TenantId, token: TokenId, grace_s: i64, actor: &Actor) -> Result<IssuedToken, TokenError> {
+        if !(0..=ROTATION_GRACE_S_MAX).contains(&grace_s) {
+            return Err(TokenError::Invalid(format!("a grace is between 0 and {ROTATION_GRACE_S_MAX} seconds")));
+        }
+        let owner = self.tenants.tenant_find(tenant).await?;
+        let transaction = db::begin_write(&self.db).await?;
+        let old = find(&transaction, tenant, token).await?;
+        let now = self.clock.now();
+        if old.revoked_at.is_some() || old.expires_at.is_some_and(|end| end <= now) {
+            return Err(TokenError::Invalid("this token is revoked or expired: issue a new one".to_owned()));
+        }
+        let packs = old.packs.clone().and_then(|packs| serde_json::from_value(packs).ok());
+        let language = old.language.parse().unwrap_or(owner.language);
+        let (plain, row) = make_row(&owner, &old.name, packs, language, old.expires_at, Some(old.id), now)?;
+        let id = TokenId::from(row.id);
+        row.into_active_model().insert(&transaction).await?;
+        let end = now + chrono::Duration::seconds(grace_s);
+        let end = old.expires_at.map_or(end, |old_end| old_end.min(end));
+        let mut update = old.clone().into_active_model();
+        update.expires_at = Set(Some(end));
+        update.update(&transaction).await?;
+        let (before, after) = (json!({ "token": old.id, "expires_at": old.expires_at }), json!({ "token": id, "old_expires_at": end }));
+        let change = Change { tenant: Some(tenant), action: "token.rotate", subject: token.to_string(), before: Some(before), after: Some(after) };
+        audit::record(&transaction, &self.clock, actor, change).await?;
+        transaction.commit().await?;
+        self.forget(tenant);
+        Ok(IssuedToken { id, token: plain })
+    }
+
+    /// Revokes a token for good. Revoking twice is fine.
+    ///
+    /// # Errors
+    /// Another tenant's or no token, or the database.
+    pub async fn token_revoke(&self, tenant: TenantId, token: TokenId, actor: &Actor) -> Result<(), TokenError> {
+        let transaction = db::begin_write(&self.db).await?;
+        let row = find(&transaction, tenant, token).await?;
+        if row.revoked_at.is_none() {
+            let now = self.clock.now();
+            let mut update = row.into_active_model();
+            update.revoked_at = Set(Some(now));
+            update.update(&transaction).await?;
+            let change = Change { tenant: Some(tenant), action: "token.revoke", subject: token.to_string(), before: None, after: None };
+            audit::record(&transaction, &self.clock, actor, change).await?;
+        }
+        transaction.commit().await?;
+        self.forget(tenant);
+        Ok(())
+    }
+
+    async fn load(&self, hash: &[u8; 32]) -> Result<Caller, TokenRefusal> {
+        let unavailable = |error: &dyn std::fmt::Display| TokenRefusal::Unavailable(error.to_string());
+        let row = api_tokens::Entity::find()
+            .filter(api_tokens::Column::Hash.eq(hex(hash)))
+            .one(&self.db)
+            .await
+            .map_err(|error| unavailable(&error))?
+            .ok_or(TokenRefusal::Unknown)?;
+        if row.revoked_at.is_some() {
+            return Err(TokenRefusal::Revoked);
+        }
+        let tenant = self.tenants.tenant_find(row.client_id.into()).await.map_err(|error| unavailable(&error))?;
+        let inner = CallerInner {
+            language: row.language.parse().unwrap_or(tenant.language),
+            tenant,
+            token: row.id.into(),
+            packs: row.packs.and_then(|packs| serde_json::from_value(packs).ok()),
+            expires_at: row.expires_at,
+        };
+        Ok(Caller { inner: Arc::new(inner) })
+    }
+}
+
+async fn find(db: &impl sea_orm::ConnectionTrait, tenant: TenantId, token: TokenId) -> Result<api_tokens::Model, TokenError> {
+    api_tokens::Entity::find_by_id(token.uuid())
+        .filter(api_tokens::Column::ClientId.eq(tenant.uuid()))
+        .one(db)
+        .await?
+        .ok_or_else(|| TokenError::Unknown(token.to_string()))
+}
+
+fn make_row(
+    tenant: &Tenant,
+    name: &str,
+    packs: Option<Vec<String>>,
+    language: Language,
+    expires_at: Option<DateTime<Utc>>,
+    rotated_from: Option<uuid::Uuid>,
+    now: DateTime<Utc>,
+) -> Result<(SecretString, api_tokens::Model), TokenError> {
+    let plain = generate().map_err(|()| TokenError::Invalid("this machine has no randomness".to_owned()))?;
+    let text = plain.expose_secret();
+    let row = api_tokens::Model {
+        id: TokenId::new().uuid(),
+        client_id: tenant.id.uuid(),
+        name: name.to_owned(),
+        prefix: text[..PREFIX.len() + ID_CHARS].to_owned(),
+        last_four: text[text.len() - 4..].to_owned(),
+        hash: hex(digest(&SHA256, text.as_bytes()).as_ref()),
+        packs: packs.map(|packs| json!(packs)),
+        language: language.as_str().to_owned(),
+        expires_at,
+        revoked_at: None,
+        last_used_at: None,
+        rotated_from,
+        created_at: now,
+    };
+    Ok((plain, row))
+}
+
+fn view(row: api_tokens::Model) -> TokenView {
+    TokenView {
+        id: row.id.into(),
+        name: row.name,
+        hint: format!("{}…{}", row.prefix, row.last_four),
+        packs: row.packs.and_then(|packs| serde_json::from_value(packs).ok()),
+        created_at: row.created_at,
+        expires_at: row.expires_at,
+        revoked_at: row.revoked_at,
+        last_used_at: row.last_used_at,
+    }
+}
+
+fn generate() -> Result<SecretString, ()> {
+    let random = SystemRandom::new();
+    let mut text = String::with_capacity(PREFIX.len() + ID_CHARS + 1 + SECRET_CHARS + CHECKSUM_CHARS);
+    text.push_str(PREFIX);
+    push_random(&mut text, ID_CHARS, &random)?;
+    text.push('_');
+    push_random(&mut text, SECRET_CHARS, &random)?;
+    let sum = checksum(&text);
+    text.push_str(&sum);
+    Ok(SecretString::from(text))
+}
+
+/// Appends base62 characters without bias: bytes past the last multiple of 62 are thrown away.
+fn push_random(text: &mut String, count: usize, random: &SystemRandom) -> Result<(), ()> {
+    let mut left = count;
+    while left > 0 {
+        let mut bytes = [0; 64];
+        random.fill(&mut bytes).map_err(|_| ())?;
+        for byte in bytes.into_iter().filter(|byte| *byte < 248).take(left) {
+            text.push(char::from(BASE62[usize::from(byte % 62)]));
+            left -= 1;
+        }
+    }
+    Ok(())
+}
+
+fn checksum(text: &str) -> String {
+    let mut value = crc32fast::hash(text.as_bytes());
+    let mut out = [b'0'; CHECKSUM_CHARS];
+    for slot in out.iter_mut().rev() {
+        *slot = BASE62[(value % 62) as usize];
+        value /= 62;
+    }
+    out.iter().map(|byte| char::from(*byte)).collect()
+}
+
+/// Whether a text has the shape and the checksum of a token.
+#[must_use]
+pub fn well_formed(text: &str) -> bool {
+    let length = PREFIX.len() + ID_CHARS + 1 + SECRET_CHARS + CHECKSUM_CHARS;
+    if text.len() != length || !text.is_ascii() || !text.starts_with(PREFIX) {
+        return false;
+    }
+    let (body, sum) = text.split_at(length - CHECKSUM_CHARS);
+    body.as_bytes()[PREFIX.len() + ID_CHARS] == b'_' && checksum(body) == sum
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_token_has_its_shape_and_a_typo_shows() {
+        let token = generate().unwrap();
+        let text = token.expose_secret();
+        assert!(well_formed(text), "{text}");
+        assert_eq!(text.len(), 58);
+        for at in PREFIX.len()..text.len() {
+            let mut typo = text.to_owned().into_bytes();
+            typo[at] = if typo[at] == b'x' { b'y' } else { b'x' };
+            assert!(!well_formed(std::str::from_utf8(&typo).unwrap()), "position {at}");
+        }
+        for junk in ["", "dunet_live_", "ñ", &text[1..], &format!("{text}x")] {
+            assert!(!well_formed(junk), "{junk}");
+        }
+    }
+
+    #[test]
+    fn tokens_do_not_repeat() {
+        let many: std::collections::HashSet<String> = (0..1000).map(|_| generate().unwrap().expose_secret().to_owned()).collect();
+        assert_eq!(many.len(), 1000);
+    }
+}

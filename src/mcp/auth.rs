@@ -1,0 +1,189 @@
+//! Authentication: the bearer token becomes a [`Caller`], or a 401 with the challenge. Failures are limited by address; nothing else is,
+//! since hosted agents of many tenants share a few addresses. Then the tenant's own rate.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::extract::{Request, State};
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::middleware::Next;
+use axum::response::Response;
+use governor::middleware::NoOpMiddleware;
+use serde_json::{Value, json};
+use tower::{Service, ServiceExt};
+use tower_governor::governor::{Governor, GovernorConfig, GovernorConfigBuilder};
+use tower_governor::key_extractor::KeyExtractor;
+use tower_governor::{GovernorError, GovernorLayer};
+
+use super::json_rpc;
+use crate::domain::limits::Limits;
+use crate::domain::tokens::{Caller, TokenRefusal, Tokens};
+use crate::http::client_address::ClientAddress;
+
+/// The longest Authorization header looked at, bytes.
+const HEADER_BYTES_MAX: usize = 4096;
+
+/// Checks tokens. Cheap to clone.
+#[derive(Clone)]
+pub(super) struct Authenticator {
+    tokens: Tokens,
+    refusals: Refusals,
+}
+
+type Refusals = Governor<ByAddress, NoOpMiddleware, tower::util::BoxCloneSyncService<Request, Response, std::convert::Infallible>, Body>;
+
+impl Authenticator {
+    /// `failed_per_minute` refusals of one address are answered with their reason; more have to wait.
+    pub(super) fn new(tokens: Tokens, failed_per_minute: u32) -> Self {
+        let per_minute = failed_per_minute.max(1);
+        let mut builder = GovernorConfigBuilder::default().key_extractor(ByAddress);
+        builder.period(Duration::from_secs(60) / per_minute).burst_size(per_minute);
+        let config: GovernorConfig<ByAddress, NoOpMiddleware> = builder.finish().expect("period and burst are at least one");
+        let layer = GovernorLayer::new(Arc::new(config)).error_handler(too_many);
+        // The service behind the limiter does one thing: it says why a token was refused.
+        let answer = tower::service_fn(|request: Request| async move { Ok(challenge(&request)) });
+        Self { tokens, refusals: tower::Layer::layer(&layer, tower::util::BoxCloneSyncService::new(answer)) }
+    }
+
+    async fn refuse(&self, mut request: Request, refusal: Refusal) -> Response {
+        request.extensions_mut().insert(refusal);
+        let mut service = self.refusals.clone();
+        match service.ready().await {
+            Ok(ready) => match ready.call(request).await {
+                Ok(response) => response,
+                Err(never) => match never {},
+            },
+            Err(never) => match never {},
+        }
+    }
+}
+
+/// Why a request is refused, on its way through the limiter.
+#[derive(Clone, Copy)]
+enum Refusal {
+    Missing,
+    Bad,
+}
+
+/// Lets requests with a good token pass, with their [`Caller`] in the extensions and without the token.
+pub(super) async fn layer(State(authenticator): State<Authenticator>, mut request: Request, next: Next) -> Response {
+    let Some(header) = request.headers().get(header::AUTHORIZATION) else {
+        return authenticator.refuse(request, Refusal::Missing).await;
+    };
+    let token = header.to_str().ok().filter(|text| text.len() <= HEADER_BYTES_MAX).and_then(bearer).map(str::to_owned);
+    let verified = match &token {
+        Some(token) => authenticator.tokens.verify(token).await,
+        None => Err(TokenRefusal::Malformed),
+    };
+    match verified {
+        Ok(caller) => {
+            tracing::Span::current().record("tenant.id", tracing::field::display(caller.tenant().id));
+            // rmcp clones the request's head into the handler's context: the token must not travel along.
+            request.headers_mut().remove(header::AUTHORIZATION);
+            request.extensions_mut().insert(caller);
+            next.run(request).await
+        }
+        Err(TokenRefusal::Suspended) => json_rpc::error(
+            StatusCode::FORBIDDEN,
+            Value::Null,
+            json_rpc::FORBIDDEN,
+            "La cuenta está suspendida: comuníquese con quien le da el servicio. / This account is suspended: contact your provider.",
+            None,
+        ),
+        Err(TokenRefusal::Unavailable(cause)) => {
+            tracing::error!(%cause, "a token could not be checked");
+            let mut response = json_rpc::error(StatusCode::SERVICE_UNAVAILABLE, Value::Null, json_rpc::UNAVAILABLE, "tokens cannot be checked now: try again in a moment", None);
+            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("5"));
+            response
+        }
+        Err(refusal) => {
+            tracing::debug!(%refusal, "a token was refused");
+            authenticator.refuse(request, Refusal::Bad).await
+        }
+    }
+}
+
+/// One request of the tenant's rate, or 429.
+pub(super) async fn tenant_rate_layer(State(limits): State<Limits>, request: Request, next: Next) -> Response {
+    let Some(caller) = request.extensions().get::<Caller>() else {
+        tracing::error!("the rate layer stands before authentication");
+        return json_rpc::error(StatusCode::INTERNAL_SERVER_ERROR, Value::Null, json_rpc::UNAVAILABLE, "internal error", None);
+    };
+    match limits.tenant_take(caller.tenant().id) {
+        Ok(()) => next.run(request).await,
+        Err(wait_s) => wait(wait_s, "demasiadas llamadas de esta empresa por minuto / too many calls of this company per minute"),
+    }
+}
+
+/// The token of an Authorization header; the scheme's case does not matter (RFC 9110 §11.1).
+fn bearer(header: &str) -> Option<&str> {
+    let (scheme, token) = header.split_once(' ')?;
+    let token = token.trim();
+    (scheme.eq_ignore_ascii_case("bearer") && !token.is_empty()).then_some(token)
+}
+
+fn challenge(request: &Request) -> Response {
+    let (header, message) = match request.extensions().get::<Refusal>() {
+        // RFC 6750 §3.1: no error code when no credentials were sent.
+        Some(Refusal::Missing) | None => ("Bearer realm=\"dunet\"", "send the API token as `Authorization: Bearer dunet_live_…`"),
+        Some(Refusal::Bad) => (
+            "Bearer realm=\"dunet\", error=\"invalid_token\", error_description=\"unknown, mistyped, expired or revoked token\"",
+            "this token is unknown, mistyped, expired or revoked: ask for a new one",
+        ),
+    };
+    let mut response = json_rpc::error(StatusCode::UNAUTHORIZED, Value::Null, json_rpc::UNAUTHENTICATED, message, None);
+    response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static(header));
+    response
+}
+
+fn too_many(error: GovernorError) -> Response<Body> {
+    match error {
+        GovernorError::TooManyRequests { wait_time, .. } => wait(wait_time.max(1), "too many refused tokens from this address"),
+        other => {
+            tracing::error!(%other, "the limiter of refusals failed");
+            json_rpc::error(StatusCode::UNAUTHORIZED, Value::Null, json_rpc::UNAUTHENTICATED, "unauthenticated", None)
+        }
+    }
+}
+
+fn wait(seconds: u64, message: &str) -> Response {
+    let mut response = json_rpc::error(StatusCode::TOO_MANY_REQUESTS, Value::Null, json_rpc::TOO_MANY, message, Some(json!({ "retry_after_s": seconds })));
+    response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+    response
+}
+
+/// Counts refusals by address; an IPv6 customer has a whole /64.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct ByAddress;
+
+impl KeyExtractor for ByAddress {
+    type Key = IpAddr;
+
+    fn extract<T>(&self, request: &axum::http::Request<T>) -> Result<Self::Key, GovernorError> {
+        let address = request.extensions().get::<ClientAddress>().ok_or(GovernorError::UnableToExtractKey)?.0;
+        Ok(match address {
+            IpAddr::V4(_) => address,
+            IpAddr::V6(six) => {
+                let mut segments = six.segments();
+                segments[4..].fill(0);
+                IpAddr::from(segments)
+            }
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_scheme_is_bearer_in_any_case() {
+        assert_eq!(bearer("Bearer abc"), Some("abc"));
+        assert_eq!(bearer("bearer  abc "), Some("abc"));
+        for bad in ["abc", "Basic abc", "Bearer", "Bearer ", "", "Bearerabc"] {
+            assert_eq!(bearer(bad), None, "{bad}");
+        }
+    }
+}

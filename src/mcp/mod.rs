@@ -1,0 +1,63 @@
+//! Door 1: agents. `/mcp` and `/mcp/token` are the same service; the second will never point to OAuth discovery, because some clients
+//! ignore a configured header as soon as discovery answers.
+//!
+//! The stack, outermost first: host and origin, CORS, authentication, the tenant's rate, the pre-filter, usage; then rmcp, which only
+//! `server.rs` knows.
+
+use axum::Router;
+use axum::http::{HeaderName, HeaderValue, Method, header};
+use axum::middleware::from_fn_with_state;
+use tower::ServiceBuilder;
+use tower_http::cors::{AllowOrigin, CorsLayer};
+
+use crate::http::HttpSettings;
+use crate::state::AppState;
+
+mod auth;
+mod error;
+mod gate;
+mod json_rpc;
+mod prefilter;
+mod server;
+mod usage;
+
+/// Where agents call.
+pub const PATH: &str = "/mcp";
+/// The same for API tokens only.
+pub const TOKEN_PATH: &str = "/mcp/token";
+
+/// The routes of this door.
+#[must_use]
+pub fn router(state: AppState, settings: &HttpSettings) -> Router {
+    let service = server::service(&state, settings);
+    let authenticator = auth::Authenticator::new(state.tokens.clone(), settings.failed_auth_per_minute);
+    let stack = ServiceBuilder::new()
+        .layer(from_fn_with_state(gate::Allowed::new(settings), gate::layer))
+        .layer(cors(settings))
+        .layer(from_fn_with_state(authenticator, auth::layer))
+        .layer(from_fn_with_state(state.limits.clone(), auth::tenant_rate_layer))
+        .layer(from_fn_with_state(settings.body_bytes_max, prefilter::layer))
+        .layer(from_fn_with_state(state.usage.clone(), usage::layer));
+    Router::new()
+        .route_service(PATH, service.clone())
+        .route_service(TOKEN_PATH, service)
+        .layer(stack)
+}
+
+fn cors(settings: &HttpSettings) -> CorsLayer {
+    let allowed = gate::Allowed::new(settings);
+    CorsLayer::new()
+        .allow_origin(AllowOrigin::predicate(move |origin: &HeaderValue, _| origin.to_str().is_ok_and(|origin| allowed.origin(origin))))
+        .allow_methods([Method::POST, Method::GET, Method::DELETE])
+        .allow_headers([
+            header::AUTHORIZATION,
+            header::CONTENT_TYPE,
+            header::ACCEPT,
+            HeaderName::from_static("mcp-protocol-version"),
+            HeaderName::from_static("mcp-method"),
+            HeaderName::from_static("mcp-name"),
+            HeaderName::from_static("mcp-session-id"),
+            HeaderName::from_static("last-event-id"),
+        ])
+        .expose_headers([header::WWW_AUTHENTICATE, HeaderName::from_static("mcp-session-id"), HeaderName::from_static("x-request-id")])
+}

@@ -1,0 +1,203 @@
+//! The MCP server. The only file that speaks rmcp.
+//!
+//! Stateless in both eras: everything is in the request. The handler takes the caller and the open usage record out of the request's
+//! head, asks `tools/dispatch`, and turns what comes back into results. Tool failures are results the model can act on; protocol errors
+//! are for unknown tools and broken requests.
+
+use std::borrow::Cow;
+use std::sync::{Arc, LazyLock};
+
+use rmcp::handler::server::ServerHandler;
+use rmcp::model::{
+    CacheScope, CallToolRequestParams, CallToolResponse, CallToolResult, ContentBlock, CustomRequest, CustomResult, DiscoverResult, ErrorCode, ErrorData, Implementation,
+    InitializeRequestParams, InitializeResult, ListToolsResult, MetaObject, PaginatedRequestParams, ProtocolVersion, ServerCapabilities, ServerConfig, Tool, ToolAnnotations,
+};
+use rmcp::service::{RequestContext, RoleServer};
+use rmcp::transport::streamable_http_server::session::never::NeverSessionManager;
+use rmcp::transport::streamable_http_server::{StreamableHttpServerConfig, StreamableHttpService};
+use serde_json::{Value, json};
+
+use super::error;
+use crate::domain::tokens::Caller;
+use crate::domain::usage::OpenRecord;
+use crate::http::{HttpSettings, request_id};
+use crate::state::AppState;
+use crate::text::fill;
+use crate::tools::TOOLS;
+use crate::tools::dispatch::{CallRequest, Dispatcher, permitted};
+use crate::tools::error::ToolError;
+use crate::tools::tool::{Effect, ToolFacts};
+
+/// The revisions served, newest first.
+pub(super) const VERSIONS: [&str; 4] = ["2026-07-28", "2025-11-25", "2025-06-18", "2025-03-26"];
+/// How long a client may keep a list, milliseconds. Permissions change rarely, and are checked at the call anyway.
+const LIST_TTL_MS: u64 = 60_000;
+const SERVER_INFO: &str = "io.modelcontextprotocol/serverInfo";
+
+/// The methods a client may call; with broken parameters they are invalid parameters, not unknown methods.
+const METHODS: [&str; 6] = ["initialize", "ping", "server/discover", "tools/list", "tools/call", "completion/complete"];
+
+/// The tower service, without sessions.
+pub(super) fn service(state: &AppState, settings: &HttpSettings) -> StreamableHttpService<DunetServer, NeverSessionManager> {
+    let server = DunetServer { dispatcher: state.dispatcher.clone() };
+    // Host and origin are checked by `gate`, before authentication and with JSON-RPC answers; the body's size by the pre-filter.
+    let config = StreamableHttpServerConfig::default()
+        .with_legacy_session_mode(false)
+        .with_json_response(true)
+        .disable_allowed_hosts()
+        .disable_allowed_origins()
+        .with_max_request_body_bytes(settings.body_bytes_max);
+    StreamableHttpService::new(move || Ok(server.clone()), Arc::new(NeverSessionManager::default()), config)
+}
+
+/// The register as rmcp wants it, made once.
+static DESCRIBED: LazyLock<Vec<(&'static str, Tool)>> = LazyLock::new(|| TOOLS.iter().map(|tool| (tool.facts().name, describe(tool.facts()))).collect());
+
+/// Answers one request. Cheap to clone: rmcp makes one per request.
+#[derive(Clone)]
+pub(super) struct DunetServer {
+    dispatcher: Dispatcher,
+}
+
+impl ServerHandler for DunetServer {
+    fn get_info(&self) -> ServerConfig {
+        ServerConfig::new(ServerCapabilities::builder().enable_tools().build()).with_server_info(implementation())
+    }
+
+    fn supported_protocol_versions(&self) -> Cow<'static, [ProtocolVersion]> {
+        Cow::Borrowed(&[ProtocolVersion::V_2026_07_28, ProtocolVersion::V_2025_11_25, ProtocolVersion::V_2025_06_18, ProtocolVersion::V_2025_03_26])
+    }
+
+    async fn initialize(&self, request: InitializeRequestParams, context: RequestContext<RoleServer>) -> Result<InitializeResult, ErrorData> {
+        let caller = caller(&context)?;
+        context.peer.set_peer_info(request.clone());
+        Ok(self.negotiate_initialize(&request)?.with_instructions(instructions(&caller)))
+    }
+
+    async fn discover(&self, context: RequestContext<RoleServer>) -> Result<DiscoverResult, ErrorData> {
+        let caller = caller(&context)?;
+        let info = self.get_info().with_instructions(instructions(&caller));
+        let mut result = DiscoverResult::from_server_info(self.supported_protocol_versions().into_owned(), info);
+        result.ttl_ms = LIST_TTL_MS;
+        result.cache_scope = CacheScope::Private;
+        Ok(result)
+    }
+
+    async fn list_tools(&self, request: Option<PaginatedRequestParams>, context: RequestContext<RoleServer>) -> Result<ListToolsResult, ErrorData> {
+        let caller = caller(&context)?;
+        if request.is_some_and(|page| page.cursor.is_some()) {
+            return Err(ErrorData::invalid_params("no such cursor: all tools are on the first page", None));
+        }
+        let allowed: Vec<&str> = permitted(&caller).map(|facts| facts.name).collect();
+        let tools = DESCRIBED.iter().filter(|(name, _)| allowed.contains(name)).map(|(_, tool)| tool.clone()).collect();
+        let mut result = ListToolsResult::with_all_items(tools).with_ttl_ms(LIST_TTL_MS).with_cache_scope(CacheScope::Private);
+        result.meta = stamp(&context);
+        Ok(result)
+    }
+
+    async fn call_tool(&self, request: CallToolRequestParams, context: RequestContext<RoleServer>) -> Result<CallToolResponse, ErrorData> {
+        let caller = caller(&context)?;
+        let parts = context.extensions.get::<axum::http::request::Parts>();
+        let record = parts.and_then(|parts| parts.extensions.get::<OpenRecord>()).cloned().unwrap_or_default();
+        let request_id = parts.map(|parts| request_id(&parts.extensions)).unwrap_or_default();
+        let language = caller.language();
+        let name = request.name.into_owned();
+        let outcome = self
+            .dispatcher
+            .call(CallRequest {
+                caller,
+                name: name.clone(),
+                arguments: request.arguments,
+                record,
+                request_id: request_id.clone(),
+                agent: agent(&context),
+                cancelled: context.ct.clone(),
+            })
+            .await;
+        let mut result = match outcome {
+            Ok(Ok(value)) => success(value),
+            Ok(Err(failure)) => failed(&failure, error::public(&failure, language, &request_id)),
+            Err(_) => return Err(ErrorData::invalid_params(format!("unknown tool: {}", clip(&name)), None)),
+        };
+        result.meta = stamp(&context);
+        Ok(result.into())
+    }
+
+    async fn on_custom_request(&self, request: CustomRequest, _context: RequestContext<RoleServer>) -> Result<CustomResult, ErrorData> {
+        // rmcp hands a known method whose parameters do not parse over as an unknown one.
+        if METHODS.contains(&request.method.as_str()) {
+            return Err(ErrorData::invalid_params(format!("the parameters of {} are not of its form", request.method), None));
+        }
+        Err(ErrorData::new(ErrorCode::METHOD_NOT_FOUND, format!("unknown method: {}", clip(&request.method)), None))
+    }
+}
+
+fn describe(facts: &ToolFacts) -> Tool {
+    let object = |schema: &Value| Arc::new(schema.as_object().cloned().unwrap_or_default());
+    let annotations = ToolAnnotations::with_title(facts.title)
+        .read_only(facts.effect == Effect::Reads)
+        // Nothing of ours deletes or overwrites; writes carry a key of their own.
+        .destructive(false)
+        .idempotent(facts.effect == Effect::Reads)
+        .open_world(facts.asks_odoo);
+    Tool::new(facts.name, facts.about, object(&facts.input_schema))
+        .with_title(facts.title)
+        .with_annotations(annotations)
+        .with_raw_output_schema(object(&facts.output_schema))
+}
+
+/// The data as `structuredContent`, and the same as compact text: several hosts (voice platforms among them) show the model only the text.
+fn success(value: Value) -> CallToolResult {
+    let text = value.to_string();
+    let mut result = CallToolResult::success(vec![ContentBlock::text(text)]);
+    result.structured_content = Some(value);
+    result
+}
+
+fn failed(failure: &ToolError, body: Value) -> CallToolResult {
+    tracing::debug!(error.code = failure.code.as_str(), "a tool answered an error");
+    let mut result = CallToolResult::error(vec![ContentBlock::text(body.to_string())]);
+    result.structured_content = Some(body);
+    result
+}
+
+fn caller(context: &RequestContext<RoleServer>) -> Result<Caller, ErrorData> {
+    context
+        .extensions
+        .get::<axum::http::request::Parts>()
+        .and_then(|parts| parts.extensions.get::<Caller>())
+        .cloned()
+        .ok_or_else(|| ErrorData::internal_error("no caller", None))
+}
+
+/// What the agent calls itself: in the modern era it says so in every request; before, only its User-Agent remains.
+fn agent(context: &RequestContext<RoleServer>) -> Option<String> {
+    if let Some(info) = context.meta.client_info() {
+        return Some(format!("{} {}", info.name, info.version));
+    }
+    let parts = context.extensions.get::<axum::http::request::Parts>()?;
+    parts.headers.get(axum::http::header::USER_AGENT)?.to_str().ok().map(str::to_owned)
+}
+
+fn instructions(caller: &Caller) -> String {
+    fill(caller.language(), "mcp.instrucciones", &[("empresa", &caller.tenant().name)])
+}
+
+/// `serverInfo` belongs on every modern result; rmcp sets it on two of them only.
+fn stamp(context: &RequestContext<RoleServer>) -> Option<MetaObject> {
+    if context.protocol_version() != Some(ProtocolVersion::V_2026_07_28) {
+        return None;
+    }
+    let mut meta = MetaObject::new();
+    meta.0.insert(SERVER_INFO.to_owned(), json!(implementation()));
+    Some(meta)
+}
+
+fn implementation() -> Implementation {
+    Implementation::new("dunet", env!("CARGO_PKG_VERSION")).with_title("Dunet")
+}
+
+/// A name that somebody sent, short enough to send back.
+fn clip(text: &str) -> String {
+    text.chars().take(80).collect()
+}

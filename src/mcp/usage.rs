@@ -1,0 +1,43 @@
+//! Usage: opens the record of a request, closes it whatever comes of it, and hands it over without waiting.
+
+use axum::extract::{Request, State};
+use axum::middleware::Next;
+use axum::response::Response;
+
+use crate::clock::instant;
+use crate::domain::usage::{OpenRecord, UsageSink};
+
+/// Puts an [`OpenRecord`] into the request and closes it afterwards.
+pub(super) async fn layer(State(sink): State<UsageSink>, mut request: Request, next: Next) -> Response {
+    let record = OpenRecord::default();
+    request.extensions_mut().insert(record.clone());
+    // Closed on drop, so that a call whose client hangs up is recorded too.
+    let _closing = Closing { record, sink, began: instant() };
+    next.run(request).await
+}
+
+struct Closing {
+    record: OpenRecord,
+    sink: UsageSink,
+    began: tokio::time::Instant,
+}
+
+impl Drop for Closing {
+    fn drop(&mut self) {
+        if let Some(mut record) = self.record.close() {
+            record.total_us = u64::try_from(self.began.elapsed().as_micros()).unwrap_or(u64::MAX);
+            tracing::info!(
+                tenant.id = %record.tenant,
+                tool.name = record.tool,
+                outcome = record.outcome.as_str(),
+                error.code = record.error_code,
+                total_us = record.total_us,
+                odoo_us = record.odoo_us,
+                odoo_requests = record.odoo_requests,
+                request.id = %record.request_id,
+                "tool call"
+            );
+            self.sink.record(record);
+        }
+    }
+}

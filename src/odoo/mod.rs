@@ -1,0 +1,45 @@
+//! A client library for Odoo's external API: one [`OdooClient`] over JSON-2, JSON-RPC and XML-RPC, Odoo 14 to 20.
+//!
+//! It has never heard of tenants, tools or this program: only of one server, one database and one user.
+//! It keeps nothing between calls but connections and the login, and decides nothing about *when* a call is
+//! made (concurrency, pace, circuit breaking are its caller's).
+//!
+//! Where things are: `address.rs` which servers may be reached · `http.rs` one POST, its time and size ·
+//! `wire/` the formats · `classify.rs` from answers to error kinds · `connect.rs` detection and login ·
+//! `client.rs` one call · `records.rs` reading and writing records · `domain.rs`, `fields.rs` what to ask for · `version.rs` what differs between versions ·
+//! `probe.rs` the doctor's steps.
+
+pub mod address;
+mod classify;
+mod clean;
+mod client;
+mod config;
+mod connect;
+pub mod domain;
+mod domain_parse;
+mod error;
+mod fields;
+mod http;
+mod http_error;
+mod meter;
+pub mod probe;
+mod records;
+mod related;
+mod version;
+pub mod wire;
+
+#[cfg(test)]
+mod capture_tests;
+#[cfg(test)]
+mod network_tests;
+
+pub use client::OdooClient;
+pub use config::{
+    AddressPolicy, OdooConfig, OdooLimits, Protocol, ProtocolChoice, UnknownProtocol,
+};
+pub use domain::{Domain, DomainError, Operator, Term};
+pub use error::{CAUSE_CHARS_MAX, MESSAGE_CHARS_MAX, OdooError, OdooErrorKind};
+pub use fields::{Fields, Page, Rows};
+pub use meter::CallMeter;
+pub use probe::{ProbeStep, probe};
+pub use version::{MAJOR_MIN, OdooVersion};

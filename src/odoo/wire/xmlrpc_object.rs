@@ -1,0 +1,77 @@
+//! Odoo's use of XML-RPC (`/xmlrpc/2/common`, `/xmlrpc/2/object`), until Odoo 22.
+
+use super::super::classify::{Subject, fault, in_plan, is_cannot_marshal};
+use super::super::config::Protocol;
+use super::super::error::OdooError;
+use super::call::{Call, Outgoing};
+use super::limits::DecodeLimits;
+use super::page::{Incoming, by_status, unreadable};
+use super::xmlrpc::{decode_answer, encode_call};
+use serde_json::{Value, json};
+
+/// What came back of an `execute_kw`.
+#[derive(Debug)]
+pub(crate) enum Outcome {
+    Value(Value),
+    /// The method ran and was committed; Odoo could not write its result (None, records) as XML.
+    Unwritable,
+}
+
+/// A call of the service `common`.
+pub(crate) fn common(method: &str, params: &[Value]) -> Outgoing {
+    outgoing("xmlrpc/2/common", method, params)
+}
+
+/// `execute_kw` of the service `object`.
+pub(crate) fn request(call: &Call<'_>, database: &str, uid: i64, secret: &str) -> Outgoing {
+    let (args, named) = call.positional();
+    outgoing(
+        "xmlrpc/2/object",
+        "execute_kw",
+        &[
+            json!(database),
+            json!(uid),
+            json!(secret),
+            json!(call.model),
+            json!(call.method),
+            Value::Array(args),
+            Value::Object(named),
+        ],
+    )
+}
+
+fn outgoing(path: &str, method: &str, params: &[Value]) -> Outgoing {
+    Outgoing {
+        path: path.to_owned(),
+        content_type: "text/xml; charset=utf-8",
+        body: encode_call(method, params),
+        in_headers: false,
+    }
+}
+
+pub(crate) fn answer(
+    answer: &Incoming,
+    limits: &DecodeLimits,
+    subject: &Subject<'_>,
+    online: bool,
+) -> Result<Outcome, OdooError> {
+    if let Some(error) = by_status(answer) {
+        return Err(error);
+    }
+    match decode_answer(&answer.body, limits) {
+        Ok(Ok(value)) => Ok(Outcome::Value(value)),
+        Ok(Err(found)) if is_cannot_marshal(found.code, &found.text) => Ok(Outcome::Unwritable),
+        Ok(Err(found)) => Err(in_plan(
+            fault(found.code, &found.text, subject),
+            &found.text,
+            online,
+        )),
+        Err(why) => Err(unreadable(
+            answer,
+            Some(Protocol::XmlRpc),
+            &why,
+            subject,
+            online,
+        )),
+    }
+}

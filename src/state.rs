@@ -1,0 +1,111 @@
+//! `AppState`: cheap handles to everything, put together in one function.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context;
+use sea_orm::DatabaseConnection;
+use tokio_util::task::TaskTracker;
+
+use crate::clock::Clock;
+use crate::config::Config;
+use crate::db;
+use crate::dgii::{Padron, PadronLimits};
+use crate::domain::changes::ChangeWatch;
+use crate::domain::connections::Connections;
+use crate::domain::limits::Limits;
+use crate::domain::operations::Operations;
+use crate::domain::tenants::Tenants;
+use crate::domain::tokens::Tokens;
+use crate::domain::usage::{UsageSink, UsageWorker};
+use crate::domain::vault::Vault;
+use crate::odoo::{AddressPolicy, OdooLimits};
+use crate::tools::confirm::Writes;
+use crate::tools::dispatch::{Dispatcher, DispatcherParts};
+
+/// Handles to everything a door needs. Cheap to clone.
+#[derive(Clone)]
+pub struct AppState {
+    /// The settings.
+    pub config: Arc<Config>,
+    /// The one pool.
+    pub db: DatabaseConnection,
+    /// Now.
+    pub clock: Clock,
+    /// Tenants.
+    pub tenants: Tenants,
+    /// Tokens.
+    pub tokens: Tokens,
+    /// Warm Odoo clients.
+    pub connections: Connections,
+    /// Limits.
+    pub limits: Limits,
+    /// Usage.
+    pub usage: UsageSink,
+    /// The taxpayer listing.
+    pub padron: Padron,
+    /// Runs calls.
+    pub dispatcher: Dispatcher,
+    /// Follows changes made by other processes.
+    pub changes: ChangeWatch,
+    /// Writes under way; waited for at the end.
+    pub tasks: TaskTracker,
+}
+
+impl AppState {
+    /// Opens the database and the padrón and puts everything together. The worker must be run by whoever serves; commands that make no
+    /// calls drop it.
+    ///
+    /// # Errors
+    /// The database does not open, or the padrón's folder cannot be used.
+    pub async fn open(config: Config, vault: Vault, clock: Clock) -> anyhow::Result<(Self, UsageWorker)> {
+        let db = db::connect(&config.database_url(), config.limits.database_connections_max).await?;
+        Self::assemble(config, vault, clock, db)
+    }
+
+    fn assemble(config: Config, vault: Vault, clock: Clock, db: DatabaseConnection) -> anyhow::Result<(Self, UsageWorker)> {
+        let limits = &config.limits;
+        let tenants = Tenants::new(db.clone(), vault.clone(), clock.clone());
+        let tokens = Tokens::new(db.clone(), tenants.clone(), clock.clone(), limits.caller_cache_s, limits.caller_cache_tokens_max);
+        let connections = Connections::new(tenants.clone(), addresses(&config), odoo_limits(&config), limits.connections_max, limits.connection_idle_s);
+        let call_limits = Limits::new(db.clone(), clock.clone(), limits.tenant_calls_per_minute, limits.tenant_burst_calls);
+        let flush = Duration::from_millis(limits.usage_flush_ms);
+        let (usage, worker) = UsageSink::new(db.clone(), limits.usage_queue_records_max, limits.usage_batch_records_max, flush);
+        let padron = open_padron(&config)?;
+        let tasks = TaskTracker::new();
+        let dispatcher = Dispatcher::new(DispatcherParts {
+            connections: connections.clone(),
+            padron: padron.clone(),
+            clock: clock.clone(),
+            limits: call_limits.clone(),
+            writes: Writes::new(&vault, Operations::new(db.clone(), clock.clone()), tasks.clone()),
+            deadline: Duration::from_millis(limits.call_deadline_ms),
+        });
+        let changes = ChangeWatch::new(db.clone(), clock.clone(), tokens.clone(), connections.clone());
+        let state = Self { config: Arc::new(config), db, clock, tenants, tokens, connections, limits: call_limits, usage, padron, dispatcher, changes, tasks };
+        Ok((state, worker))
+    }
+}
+
+/// Opens the padrón's folder, making it if missing.
+///
+/// # Errors
+/// The folder cannot be made or read.
+pub fn open_padron(config: &Config) -> anyhow::Result<Padron> {
+    let dir = config.padron_dir();
+    std::fs::create_dir_all(&dir).with_context(|| format!("making the folder {}", dir.display()))?;
+    Padron::open(&dir, PadronLimits::default()).with_context(|| format!("opening the padrón in {}", dir.display()))
+}
+
+fn addresses(config: &Config) -> AddressPolicy {
+    if config.allow_private_odoo { AddressPolicy::AllowPrivate } else { AddressPolicy::PublicOnly }
+}
+
+fn odoo_limits(config: &Config) -> OdooLimits {
+    OdooLimits {
+        connect_timeout_ms: config.limits.odoo_connect_timeout_ms,
+        request_timeout_ms: config.limits.odoo_request_timeout_ms,
+        answer_bytes_max: config.limits.odoo_answer_bytes_max,
+        ..OdooLimits::default()
+    }
+}

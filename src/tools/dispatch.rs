@@ -1,0 +1,196 @@
+//! The life of a call inside: find, permit, check, limit, quota, run under deadline and cancellation, fill in the record.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use chrono::NaiveDate;
+use serde_json::{Map, Value};
+use tokio_util::sync::CancellationToken;
+
+use super::TOOLS;
+use super::confirm::{WriteArguments, Writes};
+use super::cx::{ToolCx, ToolCxParts};
+use super::error::{Code, ToolError};
+use super::tool::{AnyTool, Effect, Pack, Prepared, ToolFacts};
+use crate::clock::{Clock, instant};
+use crate::dgii::Padron;
+use crate::domain::connections::Connections;
+use crate::domain::limits::{Limits, QuotaView};
+use crate::domain::tenants::Permit;
+use crate::domain::tokens::Caller;
+use crate::domain::usage::{OpenRecord, Outcome, UsageRecord};
+use crate::ids::UsageId;
+use crate::odoo::CallMeter;
+
+/// Agents' names are cut here, characters.
+const AGENT_CHARS_MAX: usize = 100;
+
+/// A call as it comes from a door.
+pub struct CallRequest {
+    /// Who.
+    pub caller: Caller,
+    /// Which tool.
+    pub name: String,
+    /// With what.
+    pub arguments: Option<Map<String, Value>>,
+    /// Where its usage is recorded.
+    pub record: OpenRecord,
+    /// For logs and answers.
+    pub request_id: String,
+    /// What the agent calls itself.
+    pub agent: Option<String>,
+    /// Fires when the caller hangs up.
+    pub cancelled: CancellationToken,
+}
+
+/// There is no such tool for this caller; whether it exists for others is not said.
+#[derive(Debug, PartialEq, Eq)]
+pub struct UnknownTool;
+
+/// Runs calls. Cheap to clone.
+#[derive(Clone)]
+pub struct Dispatcher {
+    parts: Arc<DispatcherParts>,
+}
+
+/// What a [`Dispatcher`] is put together from.
+pub struct DispatcherParts {
+    /// Warm Odoo clients.
+    pub connections: Connections,
+    /// The taxpayer listing.
+    pub padron: Padron,
+    /// Now.
+    pub clock: Clock,
+    /// Limits.
+    pub limits: Limits,
+    /// Writes.
+    pub writes: Writes,
+    /// Longest time for one call.
+    pub deadline: Duration,
+}
+
+impl Dispatcher {
+    /// From its parts.
+    #[must_use]
+    pub fn new(parts: DispatcherParts) -> Self {
+        Self { parts: Arc::new(parts) }
+    }
+
+    /// The tools this caller may use, in the register's order.
+    pub fn permitted<'a>(&self, caller: &'a Caller) -> impl Iterator<Item = &'static ToolFacts> + 'a {
+        permitted(caller)
+    }
+
+    /// Runs a call.
+    ///
+    /// # Errors
+    /// The outer: no such tool for this caller. The inner: the tool's failure, for the model.
+    pub async fn call(&self, request: CallRequest) -> Result<Result<Value, ToolError>, UnknownTool> {
+        let tool = super::find(&request.name).ok_or(UnknownTool)?;
+        let permit = permit(&request.caller, tool.facts()).ok_or(UnknownTool)?;
+        let record = request.record.clone();
+        record.begin(self.open(tool.facts().name, &request));
+        let meter = Arc::new(CallMeter::default());
+        let result = self.run(tool, permit, request, Arc::clone(&meter)).await;
+        record.fill(|record| {
+            record.odoo_us = meter.micros.load(Ordering::Relaxed);
+            record.odoo_requests = meter.requests.load(Ordering::Relaxed);
+            match &result {
+                Ok(_) => record.outcome = Outcome::Ok,
+                Err(error) => {
+                    record.error_code = Some(error.code.as_str());
+                    let refused = matches!(error.code, Code::ArgumentoInvalido | Code::CuotaAgotada | Code::LimiteHerramienta) && !record.counted;
+                    record.outcome = if refused { Outcome::Refused } else { Outcome::Error };
+                }
+            }
+        });
+        Ok(result)
+    }
+
+    fn open(&self, tool: &'static str, request: &CallRequest) -> UsageRecord {
+        UsageRecord {
+            id: UsageId::new(),
+            tenant: request.caller.tenant().id,
+            token: request.caller.token(),
+            tool,
+            agent: request.agent.as_deref().map(|agent| agent.chars().filter(|c| !c.is_control()).take(AGENT_CHARS_MAX).collect()),
+            // What it is called if nobody comes back to say otherwise.
+            outcome: Outcome::Cancelled,
+            error_code: None,
+            counted: false,
+            total_us: 0,
+            odoo_us: 0,
+            odoo_requests: 0,
+            request_id: request.request_id.clone(),
+            started_at: self.parts.clock.now(),
+        }
+    }
+
+    async fn run(&self, tool: &'static dyn AnyTool, permit: Permit, request: CallRequest, meter: Arc<CallMeter>) -> Result<Value, ToolError> {
+        let parts = &self.parts;
+        let facts = tool.facts();
+        let caller = request.caller;
+        let arguments = facts.arguments.check(request.arguments, caller.language()).map_err(ToolError::argument)?;
+        parts.limits.tool_take(caller.tenant().id, facts.name, permit.calls_per_hour).map_err(|wait_s| {
+            ToolError::new(Code::LimiteHerramienta).fact("limite", permit.calls_per_hour.to_string()).fact("segundos", wait_s.to_string())
+        })?;
+        let reservation = parts.limits.month_reserve(caller.tenant()).await.map_err(ToolError::internal)?.map_err(|exhausted| {
+            ToolError::new(Code::CuotaAgotada).fact("limite", exhausted.limit.to_string()).fact("hasta", day(exhausted.resets_on))
+        })?;
+        request.record.fill(|record| record.counted = true);
+        let deadline = instant() + parts.deadline;
+        let cx = |quota: QuotaView, reference: String| {
+            ToolCx::new(ToolCxParts {
+                caller: caller.clone(),
+                connections: parts.connections.clone(),
+                padron: parts.padron.clone(),
+                clock: parts.clock.clone(),
+                meter: Arc::clone(&meter),
+                deadline,
+                quota,
+                reference,
+            })
+        };
+        let view = reservation.view.clone();
+        let job = async {
+            match facts.effect {
+                Effect::Reads => {
+                    let prepared = tokio::time::timeout_at(deadline, tool.prepare(cx(view, String::new()), arguments));
+                    match prepared.await {
+                        Ok(Ok(Prepared::Done(value))) => Ok(value),
+                        Ok(Ok(Prepared::Write(_))) => Err(ToolError::internal("a reading tool planned a write")),
+                        Ok(Err(error)) => Err(error),
+                        Err(_) => Err(ToolError::new(Code::TiempoAgotado)),
+                    }
+                }
+                Effect::Writes => {
+                    let arguments = WriteArguments::split(facts.name, arguments);
+                    let reference = parts.writes.reference(&arguments);
+                    parts.writes.call(tool, &cx(view, reference), arguments, permit.write_policy, deadline).await
+                }
+            }
+        };
+        tokio::select! {
+            result = job => result,
+            () = request.cancelled.cancelled() => Err(ToolError::new(Code::TiempoAgotado).cause("the caller went away")),
+        }
+    }
+}
+
+/// The tools a caller may use, in the register's order.
+pub fn permitted(caller: &Caller) -> impl Iterator<Item = &'static ToolFacts> + '_ {
+    TOOLS.iter().map(|tool| tool.facts()).filter(|facts| permit(caller, facts).is_some())
+}
+
+fn permit(caller: &Caller, facts: &ToolFacts) -> Option<Permit> {
+    let mut packs = [""; Pack::ALL.len()];
+    for (slot, pack) in packs.iter_mut().zip(facts.packs) {
+        *slot = pack.as_str();
+    }
+    caller.permit(facts.name, &packs[..facts.packs.len().min(packs.len())])
+}
+
+fn day(date: NaiveDate) -> String {
+    date.format("%Y-%m-%d").to_string()
+}

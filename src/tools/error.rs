@@ -1,0 +1,188 @@
+//! What can go wrong in a tool, as the model and the person behind it see it.
+//!
+//! A [`ToolError`] carries a code from the closed list [`Code`]; its sentences (`mensaje`, `que_hacer`) live in `locales/`, in Spanish and
+//! English. The private cause goes to the log only. The one mapping to an MCP result is in `mcp/error.rs`.
+
+use serde_json::Value;
+
+use crate::odoo::{OdooError, OdooErrorKind};
+
+macro_rules! codes {
+    ($($(#[$doc:meta])* $name:ident = $text:literal, $retry:literal;)+) => {
+        /// Every error code a tool can answer. The text is stable: agents branch on it.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        pub enum Code { $($(#[$doc])* $name,)+ }
+
+        impl Code {
+            /// All codes, for the tests that check the sentences.
+            pub const ALL: &[Self] = &[$(Self::$name,)+];
+
+            /// The stable text.
+            #[must_use]
+            pub fn as_str(self) -> &'static str {
+                match self { $(Self::$name => $text,)+ }
+            }
+
+            /// Whether the same call may succeed later without a change.
+            #[must_use]
+            pub fn retryable(self) -> bool {
+                match self { $(Self::$name => $retry,)+ }
+            }
+        }
+    };
+}
+
+codes! {
+    /// The arguments do not fit the schema. `%{detalle}`
+    ArgumentoInvalido = "argumento_invalido", false;
+    /// The number is not an RNC or a cédula. `%{valor}`
+    IdentificadorInvalido = "identificador_invalido", false;
+    /// Several records fit; `datos.candidatos` lists them. `%{que}` `%{valor}`
+    VariosPosibles = "varios_posibles", false;
+    /// Nothing fits. `%{que}` `%{valor}`
+    NoEncontrado = "no_encontrado", false;
+    /// No padrón is loaded.
+    PadronSinDatos = "padron_sin_datos", true;
+    /// The tenant's Odoo refused the credentials.
+    OdooCredenciales = "odoo_credenciales", false;
+    /// The Odoo user lacks a right. `%{detalle}`
+    OdooSinPermiso = "odoo_sin_permiso", false;
+    /// Odoo refused the data. `%{detalle}`
+    OdooRechazo = "odoo_rechazo", false;
+    /// The record no longer exists in Odoo.
+    OdooNoExiste = "odoo_no_existe", false;
+    /// Model, field or method unknown to that Odoo: an app is missing or the version differs. `%{detalle}`
+    OdooIncompatible = "odoo_incompatible", false;
+    /// The database does not exist or is not selected.
+    OdooBaseDatos = "odoo_base_datos", false;
+    /// The Odoo plan has no external API.
+    OdooPlanSinApi = "odoo_plan_sin_api", false;
+    /// Odoo asks to slow down.
+    OdooOcupado = "odoo_ocupado", true;
+    /// Odoo did not answer in time; nothing was written.
+    OdooLento = "odoo_lento", true;
+    /// Odoo cannot be reached.
+    OdooCaido = "odoo_caido", true;
+    /// What answers at the address is not an Odoo.
+    NoEsOdoo = "no_es_odoo", false;
+    /// Odoo's answer is too large.
+    RespuestaGrande = "respuesta_grande", false;
+    /// Odoo failed inside.
+    OdooFallo = "odoo_fallo", true;
+    /// The tenant has no Odoo connection yet.
+    OdooSinConfigurar = "odoo_sin_configurar", false;
+    /// A write was sent and its outcome is not known.
+    ResultadoDesconocido = "resultado_desconocido", false;
+    /// The confirmation code is not one of ours for this call.
+    CodigoInvalido = "codigo_invalido", false;
+    /// The confirmation code is older than ten minutes.
+    CodigoVencido = "codigo_vencido", false;
+    /// The confirmation code was used; `datos.resultado` has what came of it.
+    CodigoUsado = "codigo_usado", false;
+    /// The same `clave` with other arguments.
+    ClaveReutilizada = "clave_reutilizada", false;
+    /// The same write is being done at this moment.
+    OperacionEnCurso = "operacion_en_curso", true;
+    /// The plan's calls of this month are used up. `%{limite}` `%{hasta}`
+    CuotaAgotada = "cuota_agotada", false;
+    /// Too many calls of this tool in an hour. `%{limite}` `%{segundos}`
+    LimiteHerramienta = "limite_herramienta", true;
+    /// The call took longer than its deadline.
+    TiempoAgotado = "tiempo_agotado", true;
+    /// Our own fault.
+    ErrorInterno = "error_interno", true;
+}
+
+/// A tool's failure: public code and facts, private cause.
+#[derive(Debug)]
+pub struct ToolError {
+    /// Which.
+    pub code: Code,
+    /// Named facts that the sentences show (`%{name}` in `locales/`).
+    pub facts: Vec<(&'static str, String)>,
+    /// Structured facts for the model (candidates, an earlier result); already public.
+    pub data: Option<Value>,
+    /// For the log only.
+    pub cause: Option<String>,
+    /// The write may have been executed although no answer came.
+    pub outcome_unknown: bool,
+}
+
+impl ToolError {
+    /// An error of this code without facts.
+    #[must_use]
+    pub fn new(code: Code) -> Self {
+        Self { code, facts: Vec::new(), data: None, cause: None, outcome_unknown: false }
+    }
+
+    /// Adds a fact that the sentence shows.
+    #[must_use]
+    pub fn fact(mut self, name: &'static str, value: impl Into<String>) -> Self {
+        self.facts.push((name, value.into()));
+        self
+    }
+
+    /// Adds structured facts.
+    #[must_use]
+    pub fn data(mut self, data: Value) -> Self {
+        self.data = Some(data);
+        self
+    }
+
+    /// Adds the private cause.
+    #[must_use]
+    pub fn cause(mut self, cause: impl std::fmt::Display) -> Self {
+        self.cause = Some(cause.to_string());
+        self
+    }
+
+    /// Arguments that do not fit; `detail` is a sentence.
+    #[must_use]
+    pub fn argument(detail: impl Into<String>) -> Self {
+        Self::new(Code::ArgumentoInvalido).fact("detalle", detail)
+    }
+
+    /// Our own fault; the cause is logged, never shown.
+    #[must_use]
+    pub fn internal(cause: impl std::fmt::Display) -> Self {
+        Self::new(Code::ErrorInterno).cause(cause)
+    }
+
+    /// Nothing fits. `what` is a locale key under `que.` (`que.cliente`, `que.producto`, …).
+    #[must_use]
+    pub fn not_found(what: &'static str, value: impl Into<String>) -> Self {
+        Self::new(Code::NoEncontrado).fact("que", what).fact("valor", value)
+    }
+
+    /// Several fit; `candidates` is the list to choose from, already public.
+    #[must_use]
+    pub fn ambiguous(what: &'static str, value: impl Into<String>, candidates: Value) -> Self {
+        Self::new(Code::VariosPosibles).fact("que", what).fact("valor", value).data(serde_json::json!({ "candidatos": candidates }))
+    }
+}
+
+impl From<OdooError> for ToolError {
+    fn from(error: OdooError) -> Self {
+        let unknown = error.outcome_unknown();
+        let code = match &error.kind {
+            OdooErrorKind::BadCredentials => Code::OdooCredenciales,
+            OdooErrorKind::AccessDenied => Code::OdooSinPermiso,
+            OdooErrorKind::RecordMissing => Code::OdooNoExiste,
+            OdooErrorKind::Validation => Code::OdooRechazo,
+            OdooErrorKind::UnknownModel | OdooErrorKind::UnknownField | OdooErrorKind::UnknownMethod | OdooErrorKind::BadArguments | OdooErrorKind::VersionNotSupported => {
+                Code::OdooIncompatible
+            }
+            OdooErrorKind::DatabaseNotFound => Code::OdooBaseDatos,
+            OdooErrorKind::ApiNotInPlan => Code::OdooPlanSinApi,
+            OdooErrorKind::Busy { .. } => Code::OdooOcupado,
+            OdooErrorKind::TimedOut { .. } => Code::OdooLento,
+            OdooErrorKind::Unreachable | OdooErrorKind::AddressRefused | OdooErrorKind::TlsFailed | OdooErrorKind::ConnectionLost => Code::OdooCaido,
+            OdooErrorKind::NotOdoo => Code::NoEsOdoo,
+            OdooErrorKind::AnswerTooLarge => Code::RespuestaGrande,
+            OdooErrorKind::ServerFault => Code::OdooFallo,
+        };
+        let mut out = Self::new(code).fact("detalle", error.message.clone()).cause(format!("{:?}: {}", error.kind, error.cause));
+        out.outcome_unknown = unknown;
+        out
+    }
+}

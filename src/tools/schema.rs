@@ -1,0 +1,309 @@
+//! JSON Schemas of tools in the shape every client accepts, and the check of arguments against them.
+//!
+//! Rules (mcp.md §4.3 of the project's references): object at the root, plain `type`s, no unions, no `$ref`, no `null`, every field
+//! described. The check itself is the `jsonschema` crate's; here are only the tolerance for what hosts inject and the sentences.
+
+use jsonschema::Validator;
+use jsonschema::error::ValidationErrorKind;
+use schemars::JsonSchema;
+use schemars::generate::SchemaSettings;
+use serde_json::{Map, Value, json};
+
+use crate::text::{Language, fill};
+
+/// The longest argument text accepted, characters. Longer texts are no arguments but documents.
+pub const TEXT_CHARS_MAX: u64 = 2_000;
+
+/// Schema of the arguments of a reading tool.
+#[must_use]
+pub fn input<T: JsonSchema>() -> Value {
+    let mut schema = flat::<T>();
+    close(&mut schema);
+    schema
+}
+
+/// Schema of the arguments of a writing tool: the tool's own plus `codigo_confirmacion` and `clave`.
+#[must_use]
+pub fn write_input<T: JsonSchema>() -> Value {
+    let mut schema = input::<T>();
+    if let Some(properties) = schema.get_mut("properties").and_then(Value::as_object_mut) {
+        properties.insert(
+            "codigo_confirmacion".to_owned(),
+            json!({ "type": "string", "maxLength": 200, "description": "Código que devolvió la vista previa. Sin él solo se muestra lo que se haría; con él, y los mismos argumentos, se ejecuta." }),
+        );
+        properties.insert(
+            "clave".to_owned(),
+            json!({ "type": "string", "minLength": 1, "maxLength": 100, "description": "Identificador único de esta operación, elegido por quien llama. Repetir la llamada con la misma clave no la ejecuta dos veces (24 horas)." }),
+        );
+    }
+    schema
+}
+
+/// Schema of a structured result. Nothing is `required`, since empty fields are dropped.
+#[must_use]
+pub fn output<T: JsonSchema>() -> Value {
+    let mut schema = flat::<T>();
+    walk(&mut schema, &mut |map| {
+        map.remove("required");
+    });
+    schema
+}
+
+/// Schema of the result of a writing tool: either step.
+#[must_use]
+pub fn write_output<T: JsonSchema>() -> Value {
+    let mut schema = output::<T>();
+    if let Some(properties) = schema.get_mut("properties").and_then(Value::as_object_mut) {
+        properties.insert("codigo_confirmacion".to_owned(), json!({ "type": "string", "description": "Para ejecutar lo mostrado en vista_previa" }));
+        properties.insert("vence".to_owned(), json!({ "type": "string", "description": "Hasta cuándo vale el código (ISO 8601)" }));
+    }
+    schema
+}
+
+fn flat<T: JsonSchema>() -> Value {
+    let generator = SchemaSettings::draft2020_12()
+        .with(|settings| {
+            settings.inline_subschemas = true;
+            settings.meta_schema = None;
+        })
+        .into_generator();
+    let mut schema = generator.into_root_schema_for::<T>().to_value();
+    walk(&mut schema, &mut simplify);
+    if let Some(map) = schema.as_object_mut() {
+        map.remove("description");
+        map.entry("type").or_insert_with(|| json!("object"));
+        map.entry("properties").or_insert_with(|| json!({}));
+    }
+    schema
+}
+
+/// Takes unions with null, enum `oneOf`s, titles and number formats out of one schema object.
+fn simplify(map: &mut Map<String, Value>) {
+    for key in ["$schema", "$defs"] {
+        map.remove(key);
+    }
+    // `title` as a keyword is text; a property called title is an object and stays.
+    if map.get("title").is_some_and(Value::is_string) {
+        map.remove("title");
+    }
+    if map.get("format").is_some_and(Value::is_string) {
+        map.remove("format");
+    }
+    if map.get("default").is_some_and(Value::is_null) {
+        map.remove("default");
+    }
+    if let Some(Value::Array(types)) = map.get("type") {
+        let kept: Vec<Value> = types.iter().filter(|kind| *kind != "null").cloned().collect();
+        if let [only] = kept.as_slice() {
+            map.insert("type".to_owned(), only.clone());
+        }
+    }
+    if let Some(Value::Array(values)) = map.get_mut("enum") {
+        values.retain(|value| !value.is_null());
+    }
+    if let Some(Value::Array(options)) = map.remove("anyOf") {
+        for option in options {
+            if let Value::Object(inner) = option
+                && inner.get("type").is_none_or(|kind| kind != "null")
+            {
+                for (key, value) in inner {
+                    map.entry(key).or_insert(value);
+                }
+            }
+        }
+    }
+    if let Some(Value::Array(options)) = map.remove("oneOf") {
+        let values: Vec<Value> = options.iter().filter_map(|option| option.get("const").cloned()).collect();
+        map.insert("type".to_owned(), json!("string"));
+        map.insert("enum".to_owned(), Value::Array(values));
+    }
+}
+
+fn walk(value: &mut Value, change: &mut impl FnMut(&mut Map<String, Value>)) {
+    match value {
+        Value::Object(map) => {
+            change(map);
+            map.values_mut().for_each(|inner| walk(inner, change));
+        }
+        Value::Array(items) => items.iter_mut().for_each(|inner| walk(inner, change)),
+        _ => {}
+    }
+}
+
+/// Closes every object and bounds every text, so that the schema says what is accepted.
+fn close(schema: &mut Value) {
+    walk(schema, &mut |map| {
+        if map.get("type").is_some_and(|kind| kind == "object") && map.contains_key("properties") {
+            map.insert("additionalProperties".to_owned(), json!(false));
+        }
+        if map.get("type").is_some_and(|kind| kind == "string") && !map.contains_key("enum") {
+            map.entry("maxLength").or_insert_with(|| json!(TEXT_CHARS_MAX));
+        }
+    });
+}
+
+/// The compiled check of a tool's arguments.
+pub struct ArgumentCheck {
+    schema: Value,
+    validator: Validator,
+}
+
+impl ArgumentCheck {
+    /// Compiles the schema.
+    ///
+    /// # Panics
+    /// When the schema is not a JSON Schema: a programming error that every start and every test meets.
+    #[must_use]
+    pub fn new(schema: &Value) -> Self {
+        let validator = jsonschema::draft202012::new(schema).expect("schemas come from our own types and are compiled by a test");
+        Self { schema: schema.clone(), validator }
+    }
+
+    /// Drops what hosts inject (unknown names, nulls) and checks the rest.
+    ///
+    /// # Errors
+    /// One sentence, in that language, naming every fault found, and misspelt names with their likely meaning.
+    pub fn check(&self, arguments: Option<Map<String, Value>>, language: Language) -> Result<Value, String> {
+        let mut value = Value::Object(arguments.unwrap_or_default());
+        let mut faults = Vec::new();
+        tidy(&self.schema, &mut value, "", &mut faults, language);
+        for error in self.validator.iter_errors(&value) {
+            faults.push(sentence(&error, language));
+        }
+        if faults.is_empty() { Ok(value) } else { Err(faults.join(" ")) }
+    }
+}
+
+fn tidy(schema: &Value, value: &mut Value, path: &str, faults: &mut Vec<String>, language: Language) {
+    match value {
+        Value::Object(map) => {
+            let Some(properties) = schema.get("properties").and_then(Value::as_object) else { return };
+            let names: Vec<String> = map.keys().cloned().collect();
+            for name in names {
+                let Some(inner) = properties.get(&name) else {
+                    map.remove(&name);
+                    if let Some(meant) = nearest(&name, properties) {
+                        faults.push(fill(language, "argumentos.mal_escrito", &[("campo", &format!("{path}{name}")), ("sugerencia", meant)]));
+                    }
+                    continue;
+                };
+                if map.get(&name).is_some_and(Value::is_null) {
+                    map.remove(&name);
+                } else if let Some(entry) = map.get_mut(&name) {
+                    tidy(inner, entry, &format!("{path}{name}."), faults, language);
+                }
+            }
+        }
+        Value::Array(items) => {
+            let Some(inner) = schema.get("items") else { return };
+            for (index, item) in items.iter_mut().enumerate() {
+                tidy(inner, item, &format!("{path}{index}."), faults, language);
+            }
+        }
+        _ => {}
+    }
+}
+
+/// The argument that an unknown name most likely means; none when it resembles nothing (then a host injected it).
+fn nearest<'a>(name: &str, properties: &'a Map<String, Value>) -> Option<&'a str> {
+    let lower = name.to_lowercase();
+    properties
+        .keys()
+        .map(|known| (strsim::damerau_levenshtein(&lower, known), known))
+        .min()
+        .filter(|(distance, known)| *distance <= 2 && *distance * 2 < known.len())
+        .map(|(_, known)| known.as_str())
+}
+
+fn sentence(error: &jsonschema::ValidationError<'_>, language: Language) -> String {
+    let path = error.instance_path().to_string();
+    let path = path.trim_start_matches('/').replace('/', ".");
+    let named = |key: &str, limit: String| fill(language, key, &[("campo", &path), ("limite", &limit)]);
+    match error.kind() {
+        ValidationErrorKind::Required { property } => {
+            let name = property.as_str().unwrap_or_default();
+            let full = if path.is_empty() { name.to_owned() } else { format!("{path}.{name}") };
+            fill(language, "argumentos.falta", &[("campo", &full)])
+        }
+        ValidationErrorKind::Type { .. } => named("argumentos.tipo", expected_type(error, language)),
+        ValidationErrorKind::Enum { options } => named("argumentos.opciones", options.to_string()),
+        ValidationErrorKind::Minimum { limit } | ValidationErrorKind::ExclusiveMinimum { limit } => named("argumentos.minimo", limit.to_string()),
+        ValidationErrorKind::Maximum { limit } | ValidationErrorKind::ExclusiveMaximum { limit } => named("argumentos.maximo", limit.to_string()),
+        ValidationErrorKind::MinLength { limit } => named("argumentos.corto", limit.to_string()),
+        ValidationErrorKind::MaxLength { limit } => named("argumentos.largo", limit.to_string()),
+        ValidationErrorKind::MinItems { limit } => named("argumentos.pocos", limit.to_string()),
+        ValidationErrorKind::MaxItems { limit } => named("argumentos.muchos", limit.to_string()),
+        _ => named("argumentos.otro", error.to_string()),
+    }
+}
+
+fn expected_type(error: &jsonschema::ValidationError<'_>, language: Language) -> String {
+    // "… is not of type "string"": the kind's own text is the only stable way to the expected names.
+    let text = error.to_string();
+    for kind in ["string", "integer", "number", "boolean", "array", "object"] {
+        if text.ends_with(&format!("\"{kind}\"")) {
+            return crate::text::text(language, &format!("argumentos.tipos.{kind}"));
+        }
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde::Deserialize;
+
+    #[derive(Deserialize, JsonSchema)]
+    #[expect(dead_code, reason = "only its schema is looked at")]
+    struct Line {
+        /// Qué producto.
+        producto: String,
+        /// Cuántos.
+        cantidad: Option<f64>,
+    }
+
+    #[derive(Deserialize, JsonSchema)]
+    #[expect(dead_code, reason = "only its schema is looked at")]
+    struct Sample {
+        /// El número.
+        rnc: String,
+        /// Cuántos.
+        #[schemars(range(min = 1, max = 10))]
+        limite: Option<u32>,
+        /// Las líneas.
+        lineas: Option<Vec<Line>>,
+    }
+
+    fn check(arguments: Value) -> Result<Value, String> {
+        let Value::Object(map) = arguments else { panic!("an object") };
+        ArgumentCheck::new(&input::<Sample>()).check(Some(map), Language::Es)
+    }
+
+    #[test]
+    fn schemas_have_no_unions() {
+        let text = write_input::<Sample>().to_string();
+        for word in ["anyOf", "oneOf", "null", "$ref", "$defs", "format", "title"] {
+            assert!(!text.contains(word), "{word} in {text}");
+        }
+    }
+
+    #[test]
+    fn injected_names_and_nulls_are_dropped() {
+        assert_eq!(check(json!({ "rnc": "1", "toolCallId": "x", "sessionId": 5, "limite": null })).unwrap(), json!({ "rnc": "1" }));
+    }
+
+    #[test]
+    fn faults_are_named() {
+        for (arguments, word) in [
+            (json!({}), "rnc"),
+            (json!({ "rnnc": "131793916" }), "rnnc"),
+            (json!({ "rnc": 131_793_916 }), "rnc"),
+            (json!({ "rnc": "1", "limite": 11 }), "10"),
+            (json!({ "rnc": "1", "lineas": [{ "producto": "a", "cantidd": 2 }] }), "lineas.0.cantidd"),
+            (json!({ "rnc": "1", "lineas": [{}] }), "lineas.0.producto"),
+        ] {
+            let fault = check(arguments.clone()).expect_err("a fault");
+            assert!(fault.contains(word), "{arguments}: {fault}");
+        }
+    }
+}
