@@ -107,12 +107,15 @@ fn queries(taxpayers: &[Taxpayer]) -> Vec<(&'static str, Vec<String>)> {
         ("three letters", words(&|w| w[0].chars().take(3).collect())),
         ("whole name and legal form", words(&|w| w.join(" "))),
         ("rare words", words(&|w| w.iter().max_by_key(|x| x.len()).map(ToString::to_string).unwrap_or_default())),
-        ("one typo", words(&|w| {
-            let mut text: Vec<char> = w.join(" ").chars().collect();
-            let at = text.len() / 3;
-            text.remove(at);
-            text.into_iter().collect()
-        })),
+        (
+            "one typo",
+            words(&|w| {
+                let mut text: Vec<char> = w.join(" ").chars().collect();
+                let at = text.len() / 3;
+                text.remove(at);
+                text.into_iter().collect()
+            }),
+        ),
         ("nothing like it", (0..QUERIES_PER_KIND).map(|i| format!("QWXZK{i} PEREZ")).collect()),
     ]
 }

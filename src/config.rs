@@ -31,9 +31,9 @@ pub struct Config {
     #[arg(long, env = "DUNET_ALLOW_PRIVATE_ODOO", global = true, hide_short_help = true)]
     pub allow_private_odoo: bool,
 
-    /// What to log, as `level` or `target=level,…`.
-    #[arg(long, env = "DUNET_LOG", default_value = "info", value_name = "FILTER", global = true, hide_short_help = true)]
-    pub log: String,
+    /// What to log, as `level` or `target=level,…`. Default: `info` for `serve`, `warn` for other commands.
+    #[arg(long, env = "DUNET_LOG", value_name = "FILTER", global = true, hide_short_help = true)]
+    pub log: Option<String>,
 
     /// `text` for people, `json` for machines.
     #[arg(long, env = "DUNET_LOG_FORMAT", default_value = "text", value_parser = ["text", "json"], global = true, hide_short_help = true)]

@@ -58,7 +58,6 @@ pub(super) async fn run(mut config: Config, args: DemoArgs, out: Out) -> anyhow:
     // The sandbox listens on loopback.
     config.allow_private_odoo = true;
     config.padron.padron_fetch = false;
-    // For people: the screen belongs to the lines below, not to the log, unless a log was asked for.
     let mut key = [0; crate::domain::vault::KEY_BYTES];
     ring::rand::SecureRandom::fill(&ring::rand::SystemRandom::new(), &mut key).map_err(|_| anyhow::anyhow!("this machine has no randomness"))?;
     let clock = Clock::system();

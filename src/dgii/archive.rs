@@ -114,11 +114,7 @@ impl Archive {
 
     /// Streams the member through `read`, with the size limits applied to what really comes out of it, and its
     /// checksum verified when `read` reaches the end. `progress` gets the bytes so far, about once a mebibyte.
-    pub(super) fn stream<T>(
-        &mut self,
-        progress: &dyn Fn(u64),
-        read: impl FnOnce(&mut dyn BufRead) -> Result<T, StreamError>,
-    ) -> Result<(T, Content), ImportError> {
+    pub(super) fn stream<T>(&mut self, progress: &dyn Fn(u64), read: impl FnOnce(&mut dyn BufRead) -> Result<T, StreamError>) -> Result<(T, Content), ImportError> {
         let file = self.file_name.clone();
         let entry = self.zip.by_index(0).map_err(|e| ImportError::Damaged { file: file.clone(), cause: e.to_string() })?;
         let bytes_max = self.limits.content_bytes_max.min(self.zip_bytes.saturating_mul(self.limits.ratio_max));
@@ -129,9 +125,7 @@ impl Archive {
         match outcome {
             Ok(value) => Ok((value, Content { sha256: hex(guarded.hash.finish().as_ref()), bytes: guarded.bytes })),
             Err(StreamError::Import(error)) => Err(error),
-            Err(StreamError::Io(_)) if guarded.exceeded => {
-                Err(ImportError::TooLarge { file, bytes_max: self.limits.content_bytes_max, ratio_max: self.limits.ratio_max })
-            }
+            Err(StreamError::Io(_)) if guarded.exceeded => Err(ImportError::TooLarge { file, bytes_max: self.limits.content_bytes_max, ratio_max: self.limits.ratio_max }),
             Err(StreamError::Io(error)) => Err(ImportError::Damaged { file, cause: error.to_string() }),
         }
     }
@@ -241,7 +235,15 @@ mod tests {
     fn only_the_official_member_names() {
         assert_eq!(kind_of("TMP/DGII_RNC.TXT"), Some(SourceKind::Txt));
         assert_eq!(kind_of("RNC_Contribuyentes_Actualizado_19_Sep_2026.csv"), Some(SourceKind::Csv));
-        for bad in ["../DGII_RNC.TXT", "TMP/../DGII_RNC.TXT", "/TMP/DGII_RNC.TXT", "x/RNC_Contribuyentes_Actualizado_19_Sep_2026.csv", "DGII_RNC.TXT.exe", "RNC_Contribuyentes_Actualizado_..\\19.csv", ""] {
+        for bad in [
+            "../DGII_RNC.TXT",
+            "TMP/../DGII_RNC.TXT",
+            "/TMP/DGII_RNC.TXT",
+            "x/RNC_Contribuyentes_Actualizado_19_Sep_2026.csv",
+            "DGII_RNC.TXT.exe",
+            "RNC_Contribuyentes_Actualizado_..\\19.csv",
+            "",
+        ] {
             assert_eq!(kind_of(bad), None, "{bad}");
         }
     }

@@ -108,7 +108,9 @@ pub enum ImportError {
         file: String,
     },
     /// Too large, or a zip bomb.
-    #[error("{file} unpacks to more than {bytes_max} bytes or more than {ratio_max} times its size, which the true file never does: do not trust it, download it again from dgii.gov.do")]
+    #[error(
+        "{file} unpacks to more than {bytes_max} bytes or more than {ratio_max} times its size, which the true file never does: do not trust it, download it again from dgii.gov.do"
+    )]
     TooLarge {
         /// The file, without its folder.
         file: String,

@@ -96,13 +96,7 @@ pub struct Progress {
     pub total: u64,
 }
 
-pub(super) fn import(
-    store: &Store,
-    limits: PadronLimits,
-    files: &[PathBuf],
-    options: &ImportOptions,
-    progress: &dyn Fn(Progress),
-) -> Result<ImportReport, ImportError> {
+pub(super) fn import(store: &Store, limits: PadronLimits, files: &[PathBuf], options: &ImportOptions, progress: &dyn Fn(Progress)) -> Result<ImportReport, ImportError> {
     let began = Instant::now();
     let lock = store.lock().map_err(|e| if matches!(e, PadronError::Busy) { ImportError::Busy } else { e.into() })?;
     // Whatever a crash left behind goes now; whatever a refusal leaves behind goes with it.

@@ -123,12 +123,8 @@ impl Ncf {
     /// # Errors
     /// [`NcfError`] says which part is wrong.
     pub fn parse(text: &str) -> Result<Self, NcfError> {
-        let text: String = text
-            .chars()
-            .take(INPUT_CHARS_MAX)
-            .filter(|c| !c.is_whitespace() && !matches!(c, '-' | '\u{2010}'..='\u{2015}'))
-            .map(|c| c.to_ascii_uppercase())
-            .collect();
+        let text: String =
+            text.chars().take(INPUT_CHARS_MAX).filter(|c| !c.is_whitespace() && !matches!(c, '-' | '\u{2010}'..='\u{2015}')).map(|c| c.to_ascii_uppercase()).collect();
         let letter = text.chars().next().ok_or(NcfError::Empty)?;
         let (series, wanted, type_at) = match letter {
             'B' => (NcfSeries::B, 11, 1),
@@ -142,9 +138,9 @@ impl Ncf {
         if text.len() != wanted {
             return Err(NcfError::WrongLength { series: letter, wanted, found: text.len() });
         }
-        let number = |from: usize, to: usize| text[from..to].bytes().fold(0_u64, |n, d| n * 10 + u64::from(d - b'0'));
-        let code = u8::try_from(number(type_at, type_at + 2)).expect("two digits fit in a byte");
-        let sequence = number(type_at + 2, wanted);
+        let digits = |from: usize, to: usize| text[from..to].bytes().map(|d| d - b'0');
+        let code = digits(type_at, type_at + 2).fold(0_u8, |n, d| n * 10 + d);
+        let sequence = digits(type_at + 2, wanted).fold(0_u64, |n, d| n * 10 + u64::from(d));
         let found = DOCUMENTS.iter().find(|(_, b, e, ..)| match series {
             NcfSeries::E => *e == Some(code),
             NcfSeries::B => *b == code,

@@ -30,36 +30,148 @@ pub const ANCHORS: [(&str, &str, &str, &str, &str); 3] = [
 ];
 
 const GIVEN: &[&str] = &[
-    "MARIA", "ANA", "ROSA", "CARMEN", "ALTAGRACIA", "YOLANDA", "MERCEDES", "RAMONA", "YESENIA", "BEGOÑA", "SOFIA", "JUAN", "JOSE", "LUIS", "RAMON",
-    "MIGUEL", "RAFAEL", "PEDRO", "FRANCISCO", "MANUEL", "CARLOS", "VICTOR", "DOMINGO", "FELIX", "NELSON", "IÑAKI",
+    "MARIA",
+    "ANA",
+    "ROSA",
+    "CARMEN",
+    "ALTAGRACIA",
+    "YOLANDA",
+    "MERCEDES",
+    "RAMONA",
+    "YESENIA",
+    "BEGOÑA",
+    "SOFIA",
+    "JUAN",
+    "JOSE",
+    "LUIS",
+    "RAMON",
+    "MIGUEL",
+    "RAFAEL",
+    "PEDRO",
+    "FRANCISCO",
+    "MANUEL",
+    "CARLOS",
+    "VICTOR",
+    "DOMINGO",
+    "FELIX",
+    "NELSON",
+    "IÑAKI",
 ];
 const SURNAMES: &[&str] = &[
-    "PEREZ", "RODRIGUEZ", "MARTINEZ", "GARCIA", "SANCHEZ", "RAMIREZ", "PEÑA", "NUÑEZ", "MUÑOZ", "JIMENEZ", "DIAZ", "REYES", "SANTANA", "MEJIA",
-    "POLANCO", "VASQUEZ", "HERNANDEZ", "GOMEZ", "CABRERA", "TAVAREZ", "ACOSTA", "UREÑA", "BRITO", "ORTIZ", "ROSARIO", "MEDINA", "MATOS", "CASTILLO",
-    "GUZMAN", "PICHARDO", "ARIAS", "DE LA CRUZ", "DE LOS SANTOS", "DE LEON", "QUIÑONES",
+    "PEREZ",
+    "RODRIGUEZ",
+    "MARTINEZ",
+    "GARCIA",
+    "SANCHEZ",
+    "RAMIREZ",
+    "PEÑA",
+    "NUÑEZ",
+    "MUÑOZ",
+    "JIMENEZ",
+    "DIAZ",
+    "REYES",
+    "SANTANA",
+    "MEJIA",
+    "POLANCO",
+    "VASQUEZ",
+    "HERNANDEZ",
+    "GOMEZ",
+    "CABRERA",
+    "TAVAREZ",
+    "ACOSTA",
+    "UREÑA",
+    "BRITO",
+    "ORTIZ",
+    "ROSARIO",
+    "MEDINA",
+    "MATOS",
+    "CASTILLO",
+    "GUZMAN",
+    "PICHARDO",
+    "ARIAS",
+    "DE LA CRUZ",
+    "DE LOS SANTOS",
+    "DE LEON",
+    "QUIÑONES",
 ];
 const TRADES: &[&str] = &[
-    "INVERSIONES", "CONSTRUCTORA", "COMERCIAL", "DISTRIBUIDORA", "FERRETERIA", "SUPERMERCADO", "GRUPO", "SERVICIOS", "TRANSPORTE", "REPUESTOS",
-    "FARMACIA", "LABORATORIO", "IMPORTADORA", "AGROPECUARIA", "CAFETERIA", "PANADERIA", "COLMADO", "HOTEL", "RESTAURANT", "CONSULTORES", "SOLUCIONES",
-    "TECNOLOGIA", "SEGURIDAD", "INMOBILIARIA", "TALLER", "PLASTICOS", "MUEBLERIA", "DISEÑO", "LOGISTICA", "ENERGIA",
+    "INVERSIONES",
+    "CONSTRUCTORA",
+    "COMERCIAL",
+    "DISTRIBUIDORA",
+    "FERRETERIA",
+    "SUPERMERCADO",
+    "GRUPO",
+    "SERVICIOS",
+    "TRANSPORTE",
+    "REPUESTOS",
+    "FARMACIA",
+    "LABORATORIO",
+    "IMPORTADORA",
+    "AGROPECUARIA",
+    "CAFETERIA",
+    "PANADERIA",
+    "COLMADO",
+    "HOTEL",
+    "RESTAURANT",
+    "CONSULTORES",
+    "SOLUCIONES",
+    "TECNOLOGIA",
+    "SEGURIDAD",
+    "INMOBILIARIA",
+    "TALLER",
+    "PLASTICOS",
+    "MUEBLERIA",
+    "DISEÑO",
+    "LOGISTICA",
+    "ENERGIA",
 ];
 const PLACES: &[&str] = &[
-    "DEL CARIBE", "DEL ESTE", "DEL CIBAO", "NACIONAL", "DOMINICANA", "QUISQUEYA", "LA ALTAGRACIA", "SAN MIGUEL", "EL PROGRESO", "INTERNACIONAL",
-    "INDUSTRIAL", "& ASOCIADOS", "Y COMPAÑIA", "DEL SUR", "LA ESPAÑOLA", "SIGLO 21", "LAS AMERICAS", "TROPICAL", "GLOBAL", "MONTAÑA VERDE",
+    "DEL CARIBE",
+    "DEL ESTE",
+    "DEL CIBAO",
+    "NACIONAL",
+    "DOMINICANA",
+    "QUISQUEYA",
+    "LA ALTAGRACIA",
+    "SAN MIGUEL",
+    "EL PROGRESO",
+    "INTERNACIONAL",
+    "INDUSTRIAL",
+    "& ASOCIADOS",
+    "Y COMPAÑIA",
+    "DEL SUR",
+    "LA ESPAÑOLA",
+    "SIGLO 21",
+    "LAS AMERICAS",
+    "TROPICAL",
+    "GLOBAL",
+    "MONTAÑA VERDE",
 ];
 const BODIES: &[&str] = &["CONDOMINIO", "FUNDACION", "ASOCIACION DE", "IGLESIA", "COOPERATIVA", "CLUB", "JUNTA DE VECINOS", "PATRONATO"];
 const LEGAL: &[&str] = &[" SRL", " SRL", " SRL", " SRL", " SRL", " SRL", " EIRL", " S A", " C POR A", " S R L", " SAS", ""];
 const SYLLABLES: &[&str] = &[
-    "BA", "BE", "BRI", "CA", "CE", "CO", "CU", "DA", "DEL", "DI", "DO", "FA", "FI", "GA", "GLO", "GU", "JA", "LA", "LE", "LI", "LO", "LU", "MA", "ME",
-    "MI", "MO", "NA", "NE", "NI", "NO", "PA", "PE", "PI", "PLA", "PO", "QUI", "RA", "RE", "RI", "RO", "SA", "SE", "SI", "SO", "TA", "TE", "TI", "TO",
-    "TRA", "TU", "VA", "VE", "VI", "XA", "YA", "ZA", "ZE", "ZO",
+    "BA", "BE", "BRI", "CA", "CE", "CO", "CU", "DA", "DEL", "DI", "DO", "FA", "FI", "GA", "GLO", "GU", "JA", "LA", "LE", "LI", "LO", "LU", "MA", "ME", "MI", "MO", "NA", "NE",
+    "NI", "NO", "PA", "PE", "PI", "PLA", "PO", "QUI", "RA", "RE", "RI", "RO", "SA", "SE", "SI", "SO", "TA", "TE", "TI", "TO", "TRA", "TU", "VA", "VE", "VI", "XA", "YA", "ZA",
+    "ZE", "ZO",
 ];
 const ACTIVITIES: &[&str] = &[
-    "EMPLEADOS (ASALARIADOS)", "COLMADOS", "SERVICIOS JURÍDICOS", "CONDOMINIOS", "CAFETERÍAS", "PRESTAMO DE DINERO", "FARMACIAS",
-    "VENTA AL POR MAYOR DE MATERIALES DE CONSTRUCCIÓN N.C.P.", "VENTA AL POR MENOR DE PRENDAS DE VESTIR",
-    "CONSTRUCCIÓN, REFORMA Y REPARACIÓN DE EDIFICIOS RESIDENCIALES", "SERVICIOS DE CONSULTORES EN INFORMÁTICA Y SUMINISTRO DE PROGRAMAS",
-    "SERVICIO DE TRANSPORTE AUTOMOTOR DE CARGA N.C.P.", "MANTENIMIENTO Y REPARACIÓN DE VEHÍCULOS AUTOMOTORES", "CULTIVO DE CAÑA DE AZÚCAR",
-    "SERVICIOS DE ORGANIZACIONES RELIGIOSAS", "ZONAS FRANCAS INDUSTRIALES",
+    "EMPLEADOS (ASALARIADOS)",
+    "COLMADOS",
+    "SERVICIOS JURÍDICOS",
+    "CONDOMINIOS",
+    "CAFETERÍAS",
+    "PRESTAMO DE DINERO",
+    "FARMACIAS",
+    "VENTA AL POR MAYOR DE MATERIALES DE CONSTRUCCIÓN N.C.P.",
+    "VENTA AL POR MENOR DE PRENDAS DE VESTIR",
+    "CONSTRUCCIÓN, REFORMA Y REPARACIÓN DE EDIFICIOS RESIDENCIALES",
+    "SERVICIOS DE CONSULTORES EN INFORMÁTICA Y SUMINISTRO DE PROGRAMAS",
+    "SERVICIO DE TRANSPORTE AUTOMOTOR DE CARGA N.C.P.",
+    "MANTENIMIENTO Y REPARACIÓN DE VEHÍCULOS AUTOMOTORES",
+    "CULTIVO DE CAÑA DE AZÚCAR",
+    "SERVICIOS DE ORGANIZACIONES RELIGIOSAS",
+    "ZONAS FRANCAS INDUSTRIALES",
 ];
 /// Status and its share in thousandths.
 const STATUSES: &[(&str, u64)] = &[("ACTIVO", 500), ("SUSPENDIDO", 390), ("DADO DE BAJA", 95), ("CESE TEMPORAL", 10), ("ANULADO", 3), ("RECHAZADO", 2)];
@@ -117,15 +229,14 @@ pub fn write_zips(dir: &Path, options: &SampleOptions) -> io::Result<SampleFiles
     fs::create_dir_all(dir)?;
     let day = options.cutoff;
     let csv_name = format!("RNC_Contribuyentes_Actualizado_{:02}_{}_{}.csv", day.day(), MONTHS[day.month0() as usize], day.year());
-    let mut files =
-        SampleFiles { txt: dir.join(SourceKind::Txt.official_name()), csv: dir.join(SourceKind::Csv.official_name()), lines: 0, accepted: 0, rejected: 0 };
+    let mut files = SampleFiles { txt: dir.join(SourceKind::Txt.official_name()), csv: dir.join(SourceKind::Csv.official_name()), lines: 0, accepted: 0, rejected: 0 };
     let mut txt = begin_zip(&files.txt, "TMP/DGII_RNC.TXT", day)?;
     let mut csv = begin_zip(&files.csv, &csv_name, day)?;
     csv.write_all(&latin1("\"RNC\",\"RAZÓN SOCIAL\",\"ACTIVIDAD ECONÓMICA\",\"FECHA DE INICIO OPERACIONES\",\"ESTADO\",\"RÉGIMEN DE PAGO\"\r\n"))?;
     for (i, taxpayer) in stream(options.rows, options.seed).enumerate() {
         let line = txt_line(&taxpayer);
         let (lines, accepted, rejected) = with_defect(if options.defects { i } else { 0 }, &line);
-        files.lines += u64::try_from(lines.bytes().filter(|b| *b == b'\n').count()).expect("a count fits in 64 bits");
+        files.lines += lines.bytes().map(|b| u64::from(b == b'\n')).sum::<u64>();
         files.accepted += accepted;
         files.rejected += rejected;
         txt.write_all(&latin1(&lines))?;

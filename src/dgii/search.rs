@@ -79,22 +79,11 @@ pub(super) fn search(index: &Index, limits: &PadronLimits, cutoff: NaiveDate, qu
     }
     index.with(|db| {
         let last_row = if query.only_active { index.active_rows } else { index.rows };
-        let search = Search {
-            db,
-            limit: query.limit.clamp(1, limits.hits_max),
-            total_max: limits.total_max,
-            last_row: i64::try_from(last_row).unwrap_or(i64::MAX),
-        };
+        let search = Search { db, limit: query.limit.clamp(1, limits.hits_max), total_max: limits.total_max, last_row: i64::try_from(last_row).unwrap_or(i64::MAX) };
         let (found, approximate) = search.run(&words)?;
         let mut select = db.prepare_cached(&format!("{SELECT_TAXPAYER} WHERE t.row = ?1"))?;
         let hits = found.rows.iter().map(|row| select.query_row([row], taxpayer)).collect::<rusqlite::Result<Vec<_>>>()?;
-        Ok(NameHits {
-            hits,
-            total: u64::try_from(found.total).expect("a count fits in 64 bits"),
-            total_is_capped: found.total >= limits.total_max,
-            approximate,
-            cutoff,
-        })
+        Ok(NameHits { hits, total: u64::try_from(found.total).expect("a count fits in 64 bits"), total_is_capped: found.total >= limits.total_max, approximate, cutoff })
     })
 }
 
@@ -122,9 +111,8 @@ impl Search<'_> {
 
     /// Rows whose name or trade name is the query, legal form aside.
     fn exact(&self, words: &[&str], found: &mut Found) -> rusqlite::Result<()> {
-        let mut select = self.db.prepare_cached(
-            "SELECT e.row, t.name, t.trade FROM exact e JOIN taxpayer t USING (row) WHERE e.hash = ?1 AND e.row <= ?2 ORDER BY e.row LIMIT ?3",
-        )?;
+        let mut select =
+            self.db.prepare_cached("SELECT e.row, t.name, t.trade FROM exact e JOIN taxpayer t USING (row) WHERE e.hash = ?1 AND e.row <= ?2 ORDER BY e.row LIMIT ?3")?;
         let mut rows = select.query(params![name_hash(words), self.last_row, count(self.limit)])?;
         while let Some(row) = rows.next()? {
             let same = |text: String| without_legal_form(&fold(&text)) == words;

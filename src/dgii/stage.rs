@@ -92,9 +92,7 @@ impl Stage {
         let mut keys = Vec::with_capacity(usize::try_from(self.rows()?).unwrap_or(0));
         let mut active_rows = 0;
         // Only a few bytes of the name take part in the sort: the sorter must fit in its cache.
-        let mut select = self.db.prepare(
-            "SELECT key, status IS ?1 AS active FROM staged ORDER BY status IS NOT ?1, length(name), substr(name,1,3), key",
-        )?;
+        let mut select = self.db.prepare("SELECT key, status IS ?1 AS active FROM staged ORDER BY status IS NOT ?1, length(name), substr(name,1,3), key")?;
         let mut rows = select.query([active])?;
         while let Some(row) = rows.next()? {
             keys.push(row.get(0)?);
@@ -106,9 +104,8 @@ impl Stage {
     /// One row by its key.
     pub(super) fn row(&self, key: i64) -> Result<StagedRow, ImportError> {
         let mut select = self.db.prepare_cached("SELECT name, trade, activity, start, status, regime FROM staged WHERE key=?1")?;
-        Ok(select.query_row([key], |r| {
-            Ok(StagedRow { key, name: r.get(0)?, trade_name: r.get(1)?, activity: r.get(2)?, start_day: r.get(3)?, status: r.get(4)?, regime: r.get(5)? })
-        })?)
+        Ok(select
+            .query_row([key], |r| Ok(StagedRow { key, name: r.get(0)?, trade_name: r.get(1)?, activity: r.get(2)?, start_day: r.get(3)?, status: r.get(4)?, regime: r.get(5)? }))?)
     }
 
     pub(super) fn labels(&self) -> impl Iterator<Item = (i64, &str)> {
@@ -129,9 +126,7 @@ impl Writer<'_> {
         let status = self.labels.number(row.status.as_deref())?;
         let regime = self.labels.number(row.regime.as_deref())?;
         let start = row.start_date.map(|d| d.num_days_from_ce());
-        self.put
-            .execute(params![row.id.key(), row.name, row.trade_name, activity, start, status, regime, row.name_cut])
-            .map_err(|e| Some(e.into()))?;
+        self.put.execute(params![row.id.key(), row.name, row.trade_name, activity, start, status, regime, row.name_cut]).map_err(|e| Some(e.into()))?;
         Ok(())
     }
 }

@@ -5,7 +5,7 @@
 //! lies in the folder is a leftover, and the next importer clears it.
 
 use std::fs::{self, File, TryLockError};
-use std::io::{ErrorKind, Write};
+use std::io::{self, ErrorKind, Write};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
@@ -49,9 +49,25 @@ pub(super) struct Store {
     dir: PathBuf,
 }
 
-/// Held by the one importer; released when dropped, or when the process dies.
+/// A lock on a file, held by one process at a time; released when dropped, or when the process dies.
 #[must_use]
-pub(super) struct ImportLock(#[expect(dead_code, reason = "the lock lives as long as its file is open")] File);
+pub(super) struct FolderLock(#[expect(dead_code, reason = "the lock lives as long as its file is open")] File);
+
+/// Held by the one importer of a folder.
+#[must_use]
+pub(super) struct ImportLock(#[expect(dead_code, reason = "as above")] FolderLock);
+
+impl FolderLock {
+    /// Takes the lock; `None` if somebody else has it.
+    pub(super) fn take(path: &Path) -> io::Result<Option<Self>> {
+        let file = File::options().create(true).truncate(false).write(true).open(path)?;
+        match file.try_lock() {
+            Ok(()) => Ok(Some(Self(file))),
+            Err(TryLockError::WouldBlock) => Ok(None),
+            Err(TryLockError::Error(cause)) => Err(cause),
+        }
+    }
+}
 
 impl Store {
     /// Makes the folder where it does not exist.
@@ -67,12 +83,7 @@ impl Store {
     /// Takes the importers' lock, or says that somebody else has it.
     pub(super) fn lock(&self) -> Result<ImportLock, PadronError> {
         let path = self.path(LOCK_FILE);
-        let file = File::options().create(true).truncate(false).write(true).open(&path).at(&path)?;
-        match file.try_lock() {
-            Ok(()) => Ok(ImportLock(file)),
-            Err(TryLockError::WouldBlock) => Err(PadronError::Busy),
-            Err(TryLockError::Error(cause)) => Err(PadronError::Io { path, cause }),
-        }
+        FolderLock::take(&path).at(&path)?.map(ImportLock).ok_or(PadronError::Busy)
     }
 
     /// What is active, and the stamp of that knowledge; nothing yet is no error.

@@ -172,22 +172,10 @@ mod tests {
     #[test]
     fn refusals_and_resynchronisation() {
         let long = "A".repeat(9000);
-        let text = format!(
-            "140000015|X\n150000016|A|{TAIL}|\n14000001|A|{TAIL}\n|A|{TAIL}\n160000017|\u{a0} |{TAIL}\n170000018|{long}|{TAIL}\nnoise\n180000019|A|{TAIL}\n\u{1a}"
-        );
+        let text = format!("140000015|X\n150000016|A|{TAIL}|\n14000001|A|{TAIL}\n|A|{TAIL}\n160000017|\u{a0} |{TAIL}\n170000018|{long}|{TAIL}\nnoise\n180000019|A|{TAIL}\n\u{1a}");
         assert_eq!(
             events(&text),
-            [
-                "1 TooFewFields",
-                "2 150000016|A||ACTIVO",
-                "3 BadIdentifier",
-                "4 BadIdentifier",
-                "5 BlankName",
-                "6 TooLong",
-                "7 TooFewFields",
-                "9 blank",
-                "8 180000019|A||ACTIVO",
-            ]
+            ["1 TooFewFields", "2 150000016|A||ACTIVO", "3 BadIdentifier", "4 BadIdentifier", "5 BlankName", "6 TooLong", "7 TooFewFields", "9 blank", "8 180000019|A||ACTIVO",]
         );
     }
 

@@ -14,11 +14,25 @@ use crate::text::{Language, fill, text};
 
 /// The longest `frase`, characters: about fifteen seconds of speech.
 pub const PHRASE_CHARS_MAX: usize = 220;
+/// What is left of a name in any case, characters.
+const NAME_CHARS_MIN: usize = 20;
 
 /// A sentence of `locales/` with its facts, cut to [`PHRASE_CHARS_MAX`].
 #[must_use]
 pub fn phrase(language: Language, key: &str, facts: &[(&str, &str)]) -> String {
     cut(&fill(language, key, facts), PHRASE_CHARS_MAX)
+}
+
+/// As [`phrase`], but what is too long is cut from one fact, a name, so that what stands behind it is heard.
+#[must_use]
+pub fn phrase_around(language: Language, key: &str, name: (&str, &str), facts: &[(&str, &str)]) -> String {
+    let filled = |value: &str| {
+        let mut all = vec![(name.0, value)];
+        all.extend_from_slice(facts);
+        fill(language, key, &all)
+    };
+    let rest = filled("").chars().count();
+    cut(&filled(&cut(name.1, PHRASE_CHARS_MAX.saturating_sub(rest).max(NAME_CHARS_MIN))), PHRASE_CHARS_MAX)
 }
 
 /// The text in at most `chars_max` characters, cut between words where that loses little.

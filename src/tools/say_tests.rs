@@ -102,11 +102,8 @@ fn read_es(words: &str) -> u64 {
             "veintiún" => units += 21,
             "cien" => units += 100,
             other => {
-                units += SMALL_ES.iter().position(|w| *w == other).map(|i| i as u64).unwrap_or_else(|| {
-                    TENS_ES.iter().position(|w| *w == other).map(|i| i as u64 * 10).unwrap_or_else(|| {
-                        HUNDREDS_ES.iter().position(|w| *w == other).map(|i| i as u64 * 100).unwrap_or_else(|| panic!("{other} in {words}"))
-                    })
-                });
+                let at = |table: &[&str], unit: u64| table.iter().position(|w| *w == other).map(|i| i as u64 * unit);
+                units += at(&SMALL_ES, 1).or_else(|| at(&TENS_ES, 10)).or_else(|| at(&HUNDREDS_ES, 100)).unwrap_or_else(|| panic!("{other} in {words}"));
             }
         }
         if matches!(word, "mil" | "millón" | "millones") {
@@ -162,5 +159,63 @@ proptest! {
     #[test]
     fn cuts_are_never_too_long(text in ".{0,300}", limit in 1_usize..250) {
         prop_assert!(cut(&text, limit).chars().count() <= limit);
+    }
+}
+
+/// Every sentence of a locale file: its dotted key and its text. Our files use two-space steps, one line a key and `>-` blocks.
+fn sentences(yaml: &str) -> Vec<(String, String)> {
+    let mut path: Vec<String> = Vec::new();
+    let mut out: Vec<(String, String)> = Vec::new();
+    for line in yaml.lines().filter(|line| !line.trim().is_empty() && !line.trim_start().starts_with('#')) {
+        let depth = (line.len() - line.trim_start().len()) / 2;
+        let Some((key, value)) = line.trim().split_once(':').filter(|(key, _)| !key.contains(' ')) else {
+            let (_, text) = out.last_mut().expect("a block belongs to the key before it");
+            text.push_str(line.trim());
+            continue;
+        };
+        path.truncate(depth);
+        path.push(key.trim_matches('"').to_owned());
+        if !value.trim().is_empty() {
+            out.push((path.join("."), value.trim().to_owned()));
+        }
+    }
+    out
+}
+
+fn facts_of(text: &str) -> Vec<&str> {
+    let mut facts: Vec<&str> = text.split("%{").skip(1).filter_map(|rest| rest.split('}').next()).collect();
+    facts.sort_unstable();
+    facts
+}
+
+#[test]
+fn both_languages_say_the_same() {
+    let (es, en) = (sentences(include_str!("../../locales/es.yml")), sentences(include_str!("../../locales/en.yml")));
+    assert!(es.len() > 150, "{} sentences", es.len());
+    assert_eq!(es.iter().map(|(key, _)| key).collect::<Vec<_>>(), en.iter().map(|(key, _)| key).collect::<Vec<_>>());
+    for ((key, spanish), (_, english)) in es.iter().zip(&en) {
+        assert_eq!(facts_of(spanish), facts_of(english), "{key}");
+        assert!(key == "_version" || text(Language::Es, key) != *key, "{key} is not found by its name");
+    }
+}
+
+#[test]
+fn every_error_has_its_sentences() {
+    use crate::tools::error::Code;
+    for code in Code::ALL {
+        for language in [Language::Es, Language::En] {
+            for part in ["mensaje", "que_hacer"] {
+                let key = format!("errores.{}.{part}", code.as_str());
+                assert_ne!(text(language, &key), key);
+            }
+        }
+    }
+}
+
+#[test]
+fn the_instructions_are_short() {
+    for language in [Language::Es, Language::En] {
+        let said = fill(language, "mcp.instrucciones", &[("empresa", &"Ñ".repeat(40))]);
+        assert!(said.len() <= 1_024, "{} bytes", said.len());
     }
 }

@@ -211,7 +211,7 @@ async fn a_page_and_its_total_come_in_one_request() {
             rows.records,
             "{wire}"
         );
-        assert_eq!(client.read("res.partner", &[], &fields).await.unwrap(), []);
+        assert!(client.read("res.partner", &[], &fields).await.unwrap().is_empty());
         seen.push(rows);
     }
     assert!(

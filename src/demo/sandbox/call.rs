@@ -1,5 +1,5 @@
 //! One method call on one model, whatever wire it came over: who may, which arguments, what it answers. The wires bind
-//! their arguments with [`Method::bind_named`] (JSON-2) or [`Method::bind_positional`] (RPC) and then [`run`].
+//! their arguments with `Method::bind_named` (JSON-2) or `Method::bind_positional` (RPC) and then `run`.
 
 mod bind;
 

@@ -7,8 +7,8 @@ use serde_json::{Value, json};
 
 use crate::odoo::domain::{Domain, Term};
 use crate::odoo::{Fields, OdooClient, Page};
-use crate::tools::TOOLS;
 use crate::tools::cx::ToolCx;
+use crate::tools::dispatch::permitted;
 use crate::tools::error::{Code, ToolError};
 use crate::tools::sales::rows;
 use crate::tools::say;
@@ -125,7 +125,7 @@ impl Tool for OdooContexto {
             hoy: cx.today(),
             version,
             aplicaciones: apps.map(|apps| named(&apps)).unwrap_or_default(),
-            herramientas: tools(cx),
+            herramientas: permitted(cx.caller()).map(|facts| facts.name.to_owned()).collect(),
             plan: quota.plan.clone(),
             llamadas_mes: quota.limit,
             llamadas_usadas: quota.used,
@@ -174,14 +174,6 @@ async fn apps(odoo: &OdooClient) -> Result<Option<Vec<String>>, ToolError> {
 
 fn named(installed: &[&str]) -> Vec<String> {
     APPS.iter().filter(|(name, _)| installed.contains(name)).map(|(_, label)| (*label).to_owned()).collect()
-}
-
-fn tools(cx: &ToolCx) -> Vec<String> {
-    let allowed = |packs: &[Pack], name: &str| {
-        let packs: Vec<&str> = packs.iter().map(|pack| pack.as_str()).collect();
-        cx.caller().permit(name, &packs).is_some()
-    };
-    TOOLS.iter().map(|tool| tool.facts()).filter(|facts| allowed(facts.packs, facts.name)).map(|facts| facts.name.to_owned()).collect()
 }
 
 #[cfg(test)]

@@ -75,8 +75,8 @@ fn phrase(found: &Found, asked: &str, language: Language) -> String {
     let said = |max_chars: usize| -> Vec<String> { found.customers.iter().take(SAID_MAX).map(|customer| say::cut(&customer.said(language), max_chars)).collect() };
     let total = say::number(language, found.total);
     match found.customers.as_slice() {
-        [] => say::phrase(language, "frases.clientes.ninguno", &[("texto", &say::cut(asked.trim(), 80))]),
-        [only] => say::phrase(language, "frases.clientes.uno", &[("cliente", &only.said(language))]),
+        [] => say::phrase_around(language, "frases.clientes.ninguno", ("texto", asked.trim()), &[]),
+        [only] => say::phrase_around(language, "frases.clientes.uno", ("cliente", &only.said(language)), &[]),
         several => {
             let key = if several.len() <= SAID_MAX { "frases.clientes.varios" } else { "frases.clientes.muchos" };
             say::phrase(language, key, &[("total", &total), ("clientes", &say::list(language, &said(45)))])

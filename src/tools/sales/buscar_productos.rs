@@ -220,7 +220,7 @@ fn phrase(items: &[Item], total: u64, asked: &str, language: Language) -> String
         fill(language, key, &[("nombre", &say::cut(&item.producto, 50)), ("precio", price.trim())])
     };
     match items {
-        [] => say::phrase(language, "frases.productos.ninguno", &[("texto", &say::cut(asked.trim(), 80))]),
+        [] => say::phrase_around(language, "frases.productos.ninguno", ("texto", asked.trim()), &[]),
         [only] => {
             let mut product = priced(only);
             if let Some(available) = only.disponible {

@@ -171,7 +171,7 @@ impl WriteTool for CrearCliente {
             }),
             ya_existia: Some(false),
             avisos: plan.shown.notices.clone(),
-            frase: say::phrase(cx.language(), "frases.cliente.vista", &[("nombre", &say::cut(&plan.name, 90)), ("numero", &number)]),
+            frase: say::phrase_around(cx.language(), "frases.cliente.vista", ("nombre", &plan.name), &[("numero", &number)]),
             ..Output::default()
         }
     }
@@ -186,7 +186,7 @@ impl WriteTool for CrearCliente {
             ya_existia: Some(false),
             avisos: plan.shown.notices,
             url: Some(record_url(&odoo, id)),
-            frase: say::phrase(cx.language(), "frases.cliente.creado", &[("nombre", &say::cut(&plan.name, 120))]),
+            frase: say::phrase_around(cx.language(), "frases.cliente.creado", ("nombre", &plan.name), &[]),
             nombre: Some(plan.name),
             rnc: plan.rnc,
             ..Output::default()
@@ -388,7 +388,7 @@ fn exists(cx: &ToolCx, odoo: &OdooClient, existing: &Existing, avisos: Vec<Strin
         ya_existia: Some(true),
         avisos,
         url: Some(record_url(odoo, existing.id)),
-        frase: say::phrase(cx.language(), "frases.cliente.existia", &[("nombre", &say::cut(&existing.name, 120))]),
+        frase: say::phrase_around(cx.language(), "frases.cliente.existia", ("nombre", &existing.name), &[]),
         ..Output::default()
     }
 }

@@ -438,7 +438,7 @@ fn created_phrase(made: &Made, customer: &str, language: Language) -> String {
     let currency = made.priced.currency.as_deref();
     let number = say::document_number(language, &made.number);
     let (total, tax) = (money(made.priced.total, currency, language), taxes(made.priced.tax, currency, language));
-    say::phrase(language, "frases.cotizacion.creada", &[("numero", &number), ("cliente", &say::cut(customer, 50)), ("total", &total), ("itbis", &tax)])
+    say::phrase_around(language, "frases.cotizacion.creada", ("cliente", customer), &[("numero", &number), ("total", &total), ("itbis", &tax)])
 }
 
 fn money(amount: f64, currency: Option<&str>, language: Language) -> String {

@@ -35,8 +35,8 @@ fn a_line_is_resolved_by_id_code_barcode_or_words() {
     assert_eq!(chosen("id:13"), Ok(13));
     assert_eq!(chosen("furn_8855"), Ok(39));
     assert_eq!(chosen("silla de oficina"), Ok(5), "the whole name wins over a longer one");
-    assert_eq!(chosen("sillas negras"), Err(Vec::new()), "gender is not bent");
-    assert_eq!(chosen("silla negra"), Ok(31));
+    assert_eq!(chosen("sillas negras"), Ok(31));
+    assert_eq!(chosen("silla negro"), Err(Vec::new()), "gender is not bent");
     assert_eq!(chosen("cajones"), Ok(39));
     assert_eq!(chosen("escritorio blanco"), Ok(13));
     assert_eq!(chosen("mesa"), Err(Vec::new()));

@@ -131,16 +131,16 @@ fn output(record: &Row, id: i64, priced: Priced, links: (Option<String>, Option<
     if let Some(day) = ends.filter(|day| open && *day < today) {
         avisos.push(fill(language, "avisos.vencida", &[("fecha", &day.to_string())]));
     }
-    let name = customer.as_ref().map(|(_, name)| say::cut(name, 60)).unwrap_or_default();
+    let name = customer.as_ref().map(|(_, name)| name.as_str()).unwrap_or_default();
     let total = say::money(language, rows::decimal(priced.total), priced.currency.as_deref().unwrap_or_default());
     let ends = ends.filter(|day| open && *day >= today);
     let ends = ends.map(|day| fill(language, "frases.cotizacion.vence", &[("fecha", &say::date(language, day, today))])).unwrap_or_default();
-    let frase = say::phrase(
+    let frase = say::phrase_around(
         language,
         "frases.cotizacion.ver",
+        ("cliente", name),
         &[
             ("numero", &say::document_number(language, &numero)),
-            ("cliente", &name),
             ("estado", &said_state(language, &estado)),
             ("total", total.trim()),
             ("vence", &ends),

@@ -132,12 +132,12 @@ fn phrase(hits: &NameHits, asked: &str, today: NaiveDate, language: Language) ->
     match hits.hits.as_slice() {
         [] => {
             let day = say::date(language, hits.cutoff, today);
-            say::phrase(language, "frases.contribuyentes.ninguno", &[("texto", &say::cut(asked.trim(), 80)), ("fecha", &day)])
+            say::phrase_around(language, "frases.contribuyentes.ninguno", ("texto", asked.trim()), &[("fecha", &day)])
         }
         [only] => {
             let status = only.status.as_deref().unwrap_or_default().to_lowercase();
             let number = say::taxpayer_id(language, &only.id);
-            say::phrase(language, "frases.contribuyentes.uno", &[("nombre", &say::cut(&only.name, 90)), ("numero", &number), ("estado", &status)])
+            say::phrase_around(language, "frases.contribuyentes.uno", ("nombre", &only.name), &[("numero", &number), ("estado", &status)])
         }
         several => {
             let names: Vec<String> = several.iter().take(SAID_MAX).map(|taxpayer| say::cut(&taxpayer.name, 45)).collect();

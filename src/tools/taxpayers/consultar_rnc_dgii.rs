@@ -187,9 +187,7 @@ fn phrase(id: &TaxpayerId, taxpayer: Option<&Taxpayer>, cutoff: NaiveDate, today
         (false, false) => "frases.rnc.otro_estado",
         (false, true) => "frases.rnc.sin_estado",
     };
-    // The name is the longest part: cut it rather than the date behind it.
-    let name = say::cut(&taxpayer.name, 90);
-    say::phrase(language, key, &[("nombre", &name), ("numero", &number), ("estado", &status), ("fecha", &day)])
+    say::phrase_around(language, key, ("nombre", &taxpayer.name), &[("numero", &number), ("estado", &status), ("fecha", &day)])
 }
 
 fn capital(text: &str) -> String {

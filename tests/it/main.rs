@@ -1,0 +1,21 @@
+//! The integration tests: one binary, one file per behaviour, every story through a door, on SQLite and on PostgreSQL.
+
+mod support;
+
+mod catalogue;
+mod changes;
+mod commands;
+mod demo;
+mod mcp_bad_input;
+mod mcp_eras;
+mod odoo_real;
+mod padron;
+mod permits;
+mod schema;
+mod tidy;
+mod tools_real;
+mod tools_sandbox;
+mod tokens;
+mod unhappy_odoo;
+mod usage;
+mod writes;

@@ -1,0 +1,119 @@
+//! Migrations and entities describe the same tables, on both databases.
+
+use dunet::db;
+use dunet::db::entities::{api_tokens, client_tools, clients, configs, logs, operations, padron_imports, plans, tool_usage};
+use sea_orm::{ConnectionTrait, DatabaseConnection, DbBackend, EntityTrait, IdenStatic, Iterable, QuerySelect, Statement};
+
+use crate::support::{Backend, backends, database};
+
+/// Tables without an owner, each with the reason.
+const SHARED: [(&str, &str); 4] = [
+    ("plans", "the price list is one for all"),
+    ("configs", "settings of the service"),
+    ("padron_imports", "public reference data"),
+    ("seaql_migrations", "which migrations were run"),
+];
+/// Tables that are a tenant, or whose owner may be the service itself.
+const OWNERS: [&str; 1] = ["clients"];
+
+async fn fresh(backend: Backend) -> (DatabaseConnection, tempfile::TempDir) {
+    let folder = tempfile::tempdir().unwrap();
+    let db = db::connect(&database(backend, folder.path()).await, 2).await.unwrap();
+    db::migrate(&db).await.unwrap();
+    (db, folder)
+}
+
+async fn tables(db: &DatabaseConnection) -> Vec<String> {
+    let sql = match db.get_database_backend() {
+        DbBackend::Sqlite => "select name from sqlite_master where type = 'table' and name not like 'sqlite_%' order by 1",
+        _ => "select table_name as name from information_schema.tables where table_schema = 'public' order by 1",
+    };
+    strings(db, sql.to_owned(), "name").await
+}
+
+async fn columns(db: &DatabaseConnection, table: &str) -> Vec<String> {
+    let sql = match db.get_database_backend() {
+        DbBackend::Sqlite => format!("select name from pragma_table_info('{table}')"),
+        _ => format!("select column_name as name from information_schema.columns where table_name = '{table}'"),
+    };
+    strings(db, sql, "name").await
+}
+
+async fn strings(db: &DatabaseConnection, sql: String, column: &str) -> Vec<String> {
+    let rows = db.query_all_raw(Statement::from_string(db.get_database_backend(), sql)).await.unwrap();
+    rows.iter().map(|row| row.try_get::<String>("", column).unwrap()).collect()
+}
+
+async fn same<E: EntityTrait>(db: &DatabaseConnection, seen: &mut Vec<String>)
+where
+    E::Column: Iterable,
+{
+    let table = E::default().table_name().to_owned();
+    let mut wanted: Vec<String> = E::Column::iter().map(|column| column.as_str().to_owned()).collect();
+    let mut found = columns(db, &table).await;
+    wanted.sort();
+    found.sort();
+    assert_eq!(wanted, found, "{table}");
+    // Types: a read of every column through the entity fails where they disagree.
+    E::find().limit(1).all(db).await.unwrap_or_else(|error| panic!("{table}: {error}"));
+    seen.push(table);
+}
+
+#[tokio::test]
+async fn migrations_and_entities_agree() {
+    for backend in backends() {
+        let (db, _folder) = fresh(backend).await;
+        let mut seen = vec!["seaql_migrations".to_owned()];
+        same::<plans::Entity>(&db, &mut seen).await;
+        same::<clients::Entity>(&db, &mut seen).await;
+        same::<api_tokens::Entity>(&db, &mut seen).await;
+        same::<client_tools::Entity>(&db, &mut seen).await;
+        same::<logs::Entity>(&db, &mut seen).await;
+        same::<configs::Entity>(&db, &mut seen).await;
+        same::<tool_usage::Entity>(&db, &mut seen).await;
+        same::<operations::Entity>(&db, &mut seen).await;
+        same::<padron_imports::Entity>(&db, &mut seen).await;
+        seen.sort();
+        assert_eq!(seen, tables(&db).await, "a table without an entity, or the other way round");
+    }
+}
+
+#[tokio::test]
+async fn every_table_has_an_owner_or_is_shared() {
+    for backend in backends() {
+        let (db, _folder) = fresh(backend).await;
+        for table in tables(&db).await {
+            let owned = OWNERS.contains(&table.as_str()) || columns(&db, &table).await.iter().any(|column| column == "client_id");
+            let shared = SHARED.iter().any(|(name, _)| *name == table);
+            assert!(owned != shared, "{table} must have client_id, or stand in SHARED with a reason");
+        }
+    }
+}
+
+#[tokio::test]
+async fn the_price_list_is_the_owners() {
+    for backend in backends() {
+        let (db, _folder) = fresh(backend).await;
+        let plans = dunet::domain::plans::plan_list(&db).await.unwrap();
+        let found: Vec<(&str, Option<u32>, Option<usize>)> = plans.iter().map(|plan| (plan.code.as_str(), plan.calls_per_month, plan.tools_max)).collect();
+        assert_eq!(found, [("gratis", Some(100), Some(2)), ("basic", Some(5_000), None), ("pro", None, None)]);
+        let prices: Vec<i32> = plans::Entity::find().all(&db).await.unwrap().iter().map(|plan| plan.price_usd_cents).collect();
+        assert_eq!(prices.iter().sum::<i32>(), 7_000);
+        // Twice is no fault, and two at once neither.
+        let (first, second) = tokio::join!(db::migrate(&db), db::migrate(&db));
+        first.unwrap();
+        second.unwrap();
+        assert_eq!(db::pending(&db).await.unwrap(), 0);
+    }
+}
+
+#[tokio::test]
+async fn migrations_can_be_taken_back() {
+    use migration::{Migrator, MigratorTrait};
+    for backend in backends() {
+        let (db, _folder) = fresh(backend).await;
+        Migrator::down(&db, None).await.unwrap();
+        assert_eq!(tables(&db).await, ["seaql_migrations"]);
+        Migrator::up(&db, None).await.unwrap();
+    }
+}

@@ -1,0 +1,286 @@
+//! A whole service on a free port, with its own folder and database, and sandbox Odoos for its tenants.
+//!
+//! `TestApp::everywhere` tells a story once per database: SQLite always, PostgreSQL when `DUNET_TEST_POSTGRES` names a server
+//! (`scripts/test` starts one); else it says what it left out.
+
+use std::future::Future;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use clap::Parser;
+use dunet::boot::Service;
+use dunet::clock::Clock;
+use dunet::commands::Cli;
+use dunet::config::{Config, ServeConfig};
+use dunet::demo::sandbox::SandboxOdoo;
+use dunet::dgii::ImportOptions;
+use dunet::dgii::sample::{SampleOptions, write_zips};
+use dunet::domain::audit::Actor;
+use dunet::domain::tenants::{NewOdoo, NewTenant, TenantEdit, WritePolicy};
+use dunet::domain::tokens::NewToken;
+use dunet::domain::vault::Vault;
+use dunet::ids::{TenantId, TokenId};
+use dunet::odoo::ProtocolChoice;
+use dunet::state::AppState;
+use sea_orm::ConnectionTrait;
+use secrecy::{ExposeSecret, SecretString};
+use serde_json::{Value, json};
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+pub mod mcp;
+
+/// The master key of test services.
+pub const VAULT_KEY: [u8; 32] = [7; 32];
+
+/// Which database a story runs on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Backend {
+    Sqlite,
+    Postgres,
+}
+
+/// A setting of the machine; none when it is not set.
+#[expect(clippy::disallowed_methods, reason = "tests are told by the gate where its servers are")]
+pub fn setting(name: &str) -> Option<String> {
+    std::env::var(name).ok().filter(|value| !value.is_empty())
+}
+
+/// Says what was left out, past the capture of test output.
+pub fn left_out(what: &str) {
+    use std::io::Write;
+    drop(writeln!(std::io::stderr().lock(), "left out: {what}"));
+}
+
+/// The databases at hand.
+pub fn backends() -> Vec<Backend> {
+    if setting("DUNET_TEST_POSTGRES").is_some() {
+        vec![Backend::Sqlite, Backend::Postgres]
+    } else {
+        left_out("PostgreSQL (DUNET_TEST_POSTGRES is not set; scripts/test sets it)");
+        vec![Backend::Sqlite]
+    }
+}
+
+/// A fresh, empty database and its address.
+pub async fn database(backend: Backend, folder: &std::path::Path) -> SecretString {
+    match backend {
+        Backend::Sqlite => SecretString::from(format!("sqlite://{}?mode=rwc", folder.join("test.db").display())),
+        Backend::Postgres => {
+            let server = setting("DUNET_TEST_POSTGRES").expect("backends() looked");
+            let name = format!("t{}", uuid::Uuid::new_v4().simple());
+            let admin = sea_orm::Database::connect(&server).await.expect("the test PostgreSQL answers");
+            admin.execute_unprepared(&format!("create database {name}")).await.expect("a new database");
+            admin.close().await.expect("closed");
+            let mut url: url::Url = server.parse().expect("an address");
+            url.set_path(&name);
+            SecretString::from(url.to_string())
+        }
+    }
+}
+
+/// A running service.
+pub struct TestApp {
+    pub state: AppState,
+    pub clock: Clock,
+    pub base: String,
+    pub backend: Backend,
+    pub folder: tempfile::TempDir,
+    pub database_url: SecretString,
+    stop: CancellationToken,
+    running: Option<JoinHandle<anyhow::Result<()>>>,
+}
+
+/// A tenant of a test, with its own sandbox Odoo.
+pub struct TestTenant {
+    pub id: TenantId,
+    pub token: String,
+    pub token_id: TokenId,
+    pub sandbox: Arc<SandboxOdoo>,
+    pub odoo_url: String,
+    _server: tokio_util::task::AbortOnDropHandle<()>,
+}
+
+impl TestApp {
+    /// Tells the story on every database at hand, on a clock that stands.
+    pub async fn everywhere<F, Fut>(story: F)
+    where
+        F: Fn(Arc<TestApp>) -> Fut,
+        Fut: Future<Output = ()>,
+    {
+        Self::everywhere_with(&[], story).await;
+    }
+
+    /// The same with settings, as they would stand on the command line.
+    pub async fn everywhere_with<F, Fut>(settings: &[&str], story: F)
+    where
+        F: Fn(Arc<TestApp>) -> Fut,
+        Fut: Future<Output = ()>,
+    {
+        for backend in backends() {
+            let app = Arc::new(Self::start(backend, settings).await);
+            story(Arc::clone(&app)).await;
+            let app = Arc::into_inner(app).expect("the story let go of the service");
+            app.end().await;
+        }
+    }
+
+    /// Starts a service.
+    pub async fn start(backend: Backend, settings: &[&str]) -> Self {
+        // Fails only if it was done before.
+        drop(rustls::crypto::ring::default_provider().install_default());
+        let folder = tempfile::tempdir().expect("a folder");
+        let database_url = database(backend, folder.path()).await;
+        let clock = Clock::fixed("2026-11-22T15:00:00Z".parse().expect("a time"));
+        Self::start_at(backend, folder, database_url, clock, settings).await
+    }
+
+    async fn start_at(backend: Backend, folder: tempfile::TempDir, database_url: SecretString, clock: Clock, settings: &[&str]) -> Self {
+        let config = config(folder.path().to_path_buf(), &database_url, settings);
+        let (state, worker) = AppState::open(config, Vault::from_keys(&VAULT_KEY, None), clock.clone()).await.expect("the state opens");
+        let serve = ServeConfig {
+            host: IpAddr::V4(Ipv4Addr::LOCALHOST),
+            port: 0,
+            public_url: None,
+            allowed_origins: vec!["http://localhost:6274".to_owned()],
+            trusted_proxies: Vec::new(),
+            no_migrate: false,
+        };
+        let service = Service::bind(state.clone(), worker, &serve).await.expect("the service binds");
+        let base = service.public_url().as_str().trim_end_matches('/').to_owned();
+        let stop = service.stop_token();
+        let running = Some(tokio::spawn(service.run()));
+        Self { state, clock, base, backend, folder, database_url, stop, running }
+    }
+
+    /// Stops the service as a signal would and waits until everything is written.
+    pub async fn stop(&mut self) {
+        self.stop.cancel();
+        if let Some(running) = self.running.take() {
+            running.await.expect("no panic").expect("a clean end");
+        }
+    }
+
+    async fn end(mut self) {
+        self.stop().await;
+    }
+
+    /// A tenant on plan Pro with a sandbox Odoo reached by JSON-2, whose writes are two-step.
+    pub async fn tenant(&self, name: &str) -> TestTenant {
+        self.tenant_on(name, "pro", ProtocolChoice::Auto).await
+    }
+
+    /// A tenant on that plan and wire. On a plan with a number of tools the default pair is enabled.
+    pub async fn tenant_on(&self, name: &str, plan: &str, protocol: ProtocolChoice) -> TestTenant {
+        let sandbox = Arc::new(SandboxOdoo::dominican_sample(name));
+        let (odoo_url, server) = serve(Arc::clone(&sandbox).router()).await;
+        let odoo = NewOdoo {
+            url: odoo_url.parse().expect("an address"),
+            database: sandbox.database().to_owned(),
+            login: sandbox.login().to_owned(),
+            secret: SecretString::from(sandbox.api_key().to_owned()),
+            protocol,
+        };
+        let tools = if plan == "gratis" { dunet::tools::TOOLS_BY_DEFAULT.map(str::to_owned).to_vec() } else { Vec::new() };
+        let new = NewTenant { name: name.to_owned(), rnc: None, plan: plan.to_owned(), odoo: Some(odoo), tools };
+        let id = self.state.tenants.tenant_add(new, &actor()).await.expect("a tenant");
+        let (token_id, token) = self.token(id, None).await;
+        TestTenant { id, token, token_id, sandbox, odoo_url, _server: server }
+    }
+
+    /// A tenant whose Odoo is at that address (a stub, a proxy, a real one).
+    pub async fn tenant_at(&self, name: &str, odoo: NewOdoo) -> (TenantId, String) {
+        let new = NewTenant { name: name.to_owned(), rnc: None, plan: "pro".to_owned(), odoo: Some(odoo), tools: Vec::new() };
+        let id = self.state.tenants.tenant_add(new, &actor()).await.expect("a tenant");
+        (id, self.token(id, None).await.1)
+    }
+
+    /// One more token, limited to packs if any are named.
+    pub async fn token(&self, tenant: TenantId, packs: Option<&[&str]>) -> (TokenId, String) {
+        let packs = packs.map(|packs| packs.iter().map(|pack| (*pack).to_owned()).collect());
+        let new = NewToken { name: "prueba".to_owned(), packs, language: None, expires_at: None };
+        let issued = self.state.tokens.token_issue(tenant, new, &actor()).await.expect("a token");
+        (issued.id, issued.token.expose_secret().to_owned())
+    }
+
+    /// Sets a tenant's policy for writes; what is remembered of it is forgotten at once.
+    pub async fn write_policy(&self, tenant: TenantId, policy: WritePolicy) {
+        let edit = TenantEdit { write_policy: Some(policy), ..TenantEdit::default() };
+        self.edit(tenant, edit).await;
+    }
+
+    /// Edits a tenant; what is remembered of it is forgotten at once (a running service does so by itself within `DUNET_WATCH_MS`).
+    pub async fn edit(&self, tenant: TenantId, edit: TenantEdit) {
+        self.state.tenants.tenant_edit(tenant, edit, &actor()).await.expect("edited");
+        self.state.tokens.forget(tenant);
+        self.state.connections.forget(tenant);
+    }
+
+    /// Loads a sample listing of that many taxpayers.
+    pub async fn padron(&self, rows: usize) {
+        let (padron, folder, now) = (self.state.padron.clone(), self.folder.path().join("sample"), self.clock.now());
+        tokio::task::spawn_blocking(move || {
+            let cutoff = (now - chrono::Duration::days(1)).date_naive();
+            let files = write_zips(&folder, &SampleOptions { rows, seed: 1, cutoff, defects: false }).expect("a sample");
+            padron.import(&[files.txt, files.csv], &ImportOptions { rows_min: 3, ..ImportOptions::at(now) }, &|_| {}).expect("an import");
+        })
+        .await
+        .expect("no panic");
+    }
+
+    /// Waits until the usage table has that many rows, and gives them oldest first.
+    pub async fn usage_rows(&self, count: usize) -> Vec<dunet::db::entities::tool_usage::Model> {
+        use sea_orm::{EntityTrait, QueryOrder};
+        for _ in 0..200 {
+            let rows = dunet::db::entities::tool_usage::Entity::find()
+                .order_by_asc(dunet::db::entities::tool_usage::Column::Id)
+                .all(&self.state.db)
+                .await
+                .expect("rows");
+            if rows.len() >= count {
+                return rows;
+            }
+            tokio::time::sleep(Duration::from_millis(25)).await;
+        }
+        panic!("{count} usage rows did not appear");
+    }
+
+    /// The address of the door.
+    pub fn mcp_url(&self) -> String {
+        format!("{}/mcp", self.base)
+    }
+
+    /// A client of the legacy era with that token.
+    pub fn client(&self, token: &str) -> mcp::McpClient {
+        mcp::McpClient::legacy(&self.mcp_url(), token)
+    }
+}
+
+/// Settings as the command line would give them, with quick flushes.
+pub fn config(folder: PathBuf, database_url: &SecretString, settings: &[&str]) -> Config {
+    let folder = folder.display().to_string();
+    let mut line = vec!["dunet", "--data-dir", &folder, "--database-url", database_url.expose_secret(), "--allow-private-odoo", "--usage-flush-ms", "20", "--watch-ms", "100"];
+    line.extend(settings);
+    line.push("migrate");
+    Cli::try_parse_from(line).expect("settings").config
+}
+
+/// Who acts in tests.
+pub fn actor() -> Actor {
+    Actor("test".to_owned())
+}
+
+/// Serves an app on a free port until the handle is dropped.
+pub async fn serve(app: axum::Router) -> (String, tokio_util::task::AbortOnDropHandle<()>) {
+    let listener = tokio::net::TcpListener::bind(SocketAddr::from((Ipv4Addr::LOCALHOST, 0))).await.expect("a port");
+    let url = format!("http://{}", listener.local_addr().expect("bound"));
+    let task = tokio::spawn(async move { axum::serve(listener, app).await.expect("served") });
+    (url, tokio_util::task::AbortOnDropHandle::new(task))
+}
+
+/// A JSON object from pairs, for brevity.
+pub fn args(value: Value) -> Value {
+    if value.is_null() { json!({}) } else { value }
+}
