@@ -11,6 +11,7 @@ use super::{Out, watched};
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::db;
+use crate::dgii::fetch::{FetchOptions, FetchReport, fetch};
 use crate::dgii::{ImportError, ImportInfo, ImportOptions, ImportReport, Padron, Progress, ProgressStage};
 use crate::domain::audit::Actor;
 use crate::domain::padron_history::{self, PadronEvent};
@@ -100,8 +101,33 @@ pub(super) async fn run(command: PadronCommand, config: &Config, out: Out) -> an
 /// # Errors
 /// The files could not be fetched, or were refused.
 pub async fn fetch_and_import(config: &Config, db: &DatabaseConnection, clock: &Clock, padron: &Padron) -> anyhow::Result<Option<ImportReport>> {
-    let _ = (config, db, clock, padron);
-    anyhow::bail!("WAITING FOR fetch")
+    let options = FetchOptions { base_url: config.padron.padron_url.clone(), ..FetchOptions::default() };
+    let actor = Actor::service();
+    let fetched = fetch(&config.padron_dir().join("fetched"), &options).await;
+    let refused = |message: String| PadronEvent { action: "fetch", outcome: "refused", cutoff: None, rows: None, message: Some(message), report: None };
+    let report = match fetched {
+        Ok(report) => report,
+        Err(error) => {
+            padron_history::record(db, clock, &actor, refused(error.to_string())).await?;
+            return Err(error.into());
+        }
+    };
+    for (kind, error) in &report.failures {
+        padron_history::record(db, clock, &actor, refused(format!("{}: {error}", kind.official_name()))).await?;
+    }
+    // Either file suffices for a first listing; later one alone would lose the other's columns, and the active listing stays.
+    let enough = report.is_complete() || (padron.status().active.is_none() && !report.files.is_empty());
+    anyhow::ensure!(enough, "{}", failures(&report));
+    let files: Vec<PathBuf> = report.files.iter().map(|file| file.path.clone()).collect();
+    let import_options = ImportOptions { rows_min: config.padron.padron_rows_min, ..ImportOptions::at(clock.now()) };
+    // Imported even if nothing was new: an import that failed yesterday gets its second chance, an identical one is recognised.
+    let imported = import(db, clock, padron, files, import_options, "fetch", &actor, watched()).await?;
+    Ok((!imported.unchanged).then_some(imported))
+}
+
+fn failures(report: &FetchReport) -> String {
+    let lines: Vec<String> = report.failures.iter().map(|(kind, error)| format!("{}: {error}", kind.official_name())).collect();
+    lines.join("; ")
 }
 
 /// Imports files, records what came of it, and shows progress when somebody watches.

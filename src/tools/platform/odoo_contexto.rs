@@ -79,6 +79,7 @@ pub struct Output {
     /// Cuándo se renuevan (ISO).
     pub se_renuevan_el: NaiveDate,
     /// Lo que conviene saber.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub avisos: Vec<String>,
     /// Para decir en voz alta.
     pub frase: String,

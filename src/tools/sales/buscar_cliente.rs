@@ -39,6 +39,7 @@ pub struct Output {
     /// Si hay más de los mostrados: pida otro dato.
     pub hay_mas: bool,
     /// Lo que conviene saber.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub avisos: Vec<String>,
     /// Para decir en voz alta.
     pub frase: String,

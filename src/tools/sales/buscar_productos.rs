@@ -87,6 +87,7 @@ pub struct Output {
     /// Para pedir los siguientes.
     pub cursor: Option<String>,
     /// Lo que conviene saber.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub avisos: Vec<String>,
     /// Para decir en voz alta.
     pub frase: String,

@@ -126,6 +126,7 @@ pub struct Output {
     /// Si ya existía y no se creó otro.
     pub ya_existia: Option<bool>,
     /// Lo que conviene saber.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub avisos: Vec<String>,
     /// Página del cliente en Odoo.
     pub url: Option<String>,

@@ -161,6 +161,7 @@ pub struct Output {
     /// El PDF, sin contraseña.
     pub enlace_pdf: Option<String>,
     /// Lo que conviene saber.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub avisos: Vec<String>,
     /// Para decir en voz alta.
     pub frase: String,

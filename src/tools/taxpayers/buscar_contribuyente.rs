@@ -83,6 +83,7 @@ pub struct Output {
     /// Fecha del listado (ISO).
     pub fecha_corte: NaiveDate,
     /// Lo que conviene saber.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub avisos: Vec<String>,
     /// Para decir en voz alta.
     pub frase: String,

@@ -73,6 +73,7 @@ pub struct Output {
     /// Días desde esa fecha.
     pub antiguedad_dias: i64,
     /// Lo que conviene saber antes de usarlo.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub avisos: Vec<String>,
     /// Cómo registrarlo en Odoo.
     pub sugerencia_odoo: Option<OdooSuggestion>,
