@@ -4,6 +4,7 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 
 use clap::Args;
+use clap::builder::FalseyValueParser;
 use ipnet::IpNet;
 use secrecy::SecretString;
 use url::Url;
@@ -28,7 +29,7 @@ pub struct Config {
     pub vault_previous_key_file: Option<PathBuf>,
 
     /// Allow Odoo addresses in private networks and http:// (a trusted network, or tests).
-    #[arg(long, env = "DUNET_ALLOW_PRIVATE_ODOO", global = true, hide_short_help = true)]
+    #[arg(long, env = "DUNET_ALLOW_PRIVATE_ODOO", value_parser = FalseyValueParser::new(), global = true, hide_short_help = true)]
     pub allow_private_odoo: bool,
 
     /// What to log, as `level` or `target=level,…`. Default: `info` for `serve`, `warn` for other commands.
@@ -72,7 +73,7 @@ pub struct ServeConfig {
     pub trusted_proxies: Vec<IpNet>,
 
     /// Do not run pending migrations at start (`dunet migrate` runs them).
-    #[arg(long, env = "DUNET_NO_MIGRATE")]
+    #[arg(long, env = "DUNET_NO_MIGRATE", value_parser = FalseyValueParser::new())]
     pub no_migrate: bool,
 }
 
@@ -162,7 +163,7 @@ pub struct Limits {
 #[command(next_help_heading = "Padrón")]
 pub struct PadronConfig {
     /// Fetch the official listing every day.
-    #[arg(long, env = "DUNET_PADRON_FETCH", global = true, hide_short_help = true)]
+    #[arg(long, env = "DUNET_PADRON_FETCH", value_parser = FalseyValueParser::new(), global = true, hide_short_help = true)]
     pub padron_fetch: bool,
 
     /// Where the official zips are.

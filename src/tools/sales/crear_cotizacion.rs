@@ -3,84 +3,30 @@
 //! The operation is marked in `origin` ("source document"), Odoo's field for what an order came from; `client_order_ref` is the
 //! customer's own reference, printed on documents, and stays free. Notes become a note line: `note` holds the company's terms.
 
-use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use serde_json::{Map, Value, json};
+
+mod said;
+mod shape;
 
 use super::partners;
 use super::products::{self, Product};
 use super::quotation::{self, LineOrder, Priced};
 use super::rows;
 use crate::odoo::OdooClient;
-use crate::text::{Language, fill};
 use crate::tools::cx::ToolCx;
 use crate::tools::error::ToolError;
-use crate::tools::say;
 use crate::tools::tool::{Pack, Planned, WriteTool};
 
 /// Greatest quantity of a line.
 const QUANTITY_MAX: f64 = 1_000_000.0;
-/// Lines that a sentence names one by one.
-const SAID_MAX: usize = 3;
 /// Amounts that differ by less are equal: half a cent.
 const SAME_AMOUNT: f64 = 0.005;
 
+pub use shape::{Input, Line, LineInput, Output, Preview};
+
 /// See the module.
 pub struct CrearCotizacion;
-
-/// One line asked for.
-#[derive(Clone, Deserialize, JsonSchema)]
-pub struct LineInput {
-    /// Producto: su id (de buscar_productos), su código, su código de barras o su nombre.
-    #[schemars(length(min = 1, max = 120))]
-    pub producto: String,
-    /// Cantidad. Por defecto 1.
-    #[schemars(range(max = 1_000_000))]
-    pub cantidad: Option<f64>,
-    /// Descuento de esta línea, en %. Por defecto el de la lista del cliente.
-    #[schemars(range(min = 0, max = 100))]
-    pub descuento: Option<f64>,
-}
-
-/// The arguments.
-#[derive(Deserialize, JsonSchema)]
-pub struct Input {
-    /// Cliente: su id (de buscar_cliente), RNC, cédula, teléfono, correo o nombre.
-    #[schemars(length(min = 1, max = 120))]
-    pub cliente: String,
-    /// Qué se cotiza.
-    #[schemars(length(min = 1, max = 50))]
-    pub lineas: Vec<LineInput>,
-    /// Nota que el cliente verá en la cotización.
-    #[schemars(length(max = 1000))]
-    pub notas: Option<String>,
-    /// Días de validez desde hoy. Por defecto los que use la empresa.
-    #[schemars(range(min = 1, max = 365))]
-    pub vigencia_dias: Option<u32>,
-}
-
-/// A line as it will be, or was, written.
-#[derive(Clone, Serialize, JsonSchema)]
-pub struct Line {
-    /// Id del producto.
-    pub producto_id: i64,
-    /// Nombre del producto.
-    pub producto: String,
-    /// Código.
-    pub codigo: Option<String>,
-    /// Cantidad.
-    pub cantidad: f64,
-    /// Unidad de medida.
-    pub unidad: Option<String>,
-    /// Precio unitario.
-    pub precio: f64,
-    /// Descuento, en %.
-    pub descuento: Option<f64>,
-    /// Importe sin impuestos.
-    pub subtotal: f64,
-    /// Importe con impuestos.
-    pub total: f64,
-}
 
 /// What will be written.
 #[derive(Serialize)]
@@ -106,67 +52,6 @@ pub struct Plan {
     notices: Vec<String>,
 }
 
-/// What would be written.
-#[derive(Serialize, JsonSchema)]
-pub struct Preview {
-    /// Cliente.
-    pub cliente: String,
-    /// Id del cliente.
-    pub cliente_id: i64,
-    /// Líneas con sus precios.
-    pub lineas: Vec<Line>,
-    /// Sin impuestos.
-    pub subtotal: f64,
-    /// ITBIS y otros. Ausente si el total es aproximado.
-    pub impuestos: Option<f64>,
-    /// Total.
-    pub total: f64,
-    /// Moneda (ISO 4217).
-    pub moneda: Option<String>,
-    /// Lista de precios.
-    pub lista_precios: Option<String>,
-    /// Hasta cuándo vale (ISO).
-    pub vence_el: Option<String>,
-    /// Nota.
-    pub notas: Option<String>,
-    /// Si los precios son de lista y sin impuestos.
-    pub aproximado: bool,
-}
-
-/// The result of either step.
-#[derive(Default, Serialize, JsonSchema)]
-pub struct Output {
-    /// Lo que se creará al confirmar.
-    pub vista_previa: Option<Preview>,
-    /// Número de la cotización.
-    pub numero: Option<String>,
-    /// Id en Odoo.
-    pub cotizacion_id: Option<i64>,
-    /// Cliente.
-    pub cliente: Option<String>,
-    /// Sin impuestos.
-    pub subtotal: Option<f64>,
-    /// ITBIS y otros.
-    pub impuestos: Option<f64>,
-    /// Total.
-    pub total: Option<f64>,
-    /// Moneda (ISO 4217).
-    pub moneda: Option<String>,
-    /// Líneas creadas.
-    pub lineas: Option<Vec<Line>>,
-    /// Hasta cuándo vale (ISO).
-    pub vence_el: Option<String>,
-    /// Página para el cliente: se abre sin contraseña; permite ver, firmar y descargar.
-    pub enlace: Option<String>,
-    /// El PDF, sin contraseña.
-    pub enlace_pdf: Option<String>,
-    /// Lo que conviene saber.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub avisos: Vec<String>,
-    /// Para decir en voz alta.
-    pub frase: String,
-}
-
 impl WriteTool for CrearCotizacion {
     const NAME: &'static str = "crear_cotizacion";
     const TITLE: &'static str = "Crear cotización";
@@ -184,12 +69,8 @@ impl WriteTool for CrearCotizacion {
         // Side by side: neither needs the other. The customer's doubt is told first.
         let (customer, products) = tokio::join!(partners::resolve(cx, &odoo, &input.cliente), products::resolve(cx, &odoo, &asked));
         let (customer, products) = (customer?, products?);
-        let orders: Vec<LineOrder> = input
-            .lineas
-            .iter()
-            .zip(&products)
-            .map(|(line, product)| LineOrder { product: product.id, quantity: line.cantidad.unwrap_or(1.0), discount: line.descuento })
-            .collect();
+        let orders: Vec<LineOrder> =
+            input.lineas.iter().zip(&products).map(|(line, product)| LineOrder { product: product.id, quantity: line.cantidad.unwrap_or(1.0), discount: line.descuento }).collect();
         let valid_until = input.vigencia_dias.and_then(|days| cx.today().checked_add_days(chrono::Days::new(u64::from(days)))).map(|day| day.to_string());
         let (priced, approximate) = if odoo.version().has_onchange_spec() {
             (quotation::price(&odoo, customer.cliente_id, &orders, valid_until.as_deref()).await?, false)
@@ -239,7 +120,7 @@ impl WriteTool for CrearCotizacion {
             total: Some(plan.total),
             moneda: plan.currency.clone(),
             avisos: plan.notices.clone(),
-            frase: preview_phrase(plan, cx.language()),
+            frase: said::preview_phrase(plan, cx.language()),
             ..Output::default()
         }
     }
@@ -262,7 +143,7 @@ impl WriteTool for CrearCotizacion {
         };
         let lines: Vec<Line> = made.priced.lines.iter().map(|line| written_line(line, &plan.lines)).collect();
         Ok(Output {
-            frase: created_phrase(&made, &plan.customer_name, cx.language()),
+            frase: said::created_phrase(&made, &plan.customer_name, cx.language()),
             numero: Some(made.number),
             cotizacion_id: Some(made.id),
             cliente: Some(plan.customer_name),
@@ -404,68 +285,14 @@ fn unreadable() -> ToolError {
     error
 }
 
-fn preview_phrase(plan: &Plan, language: Language) -> String {
-    let customer = say::cut(&plan.customer_name, 50);
-    let lines = said_lines(&plan.lines, language);
-    let total = money(plan.total, plan.currency.as_deref(), language);
-    let key = if plan.approximate { "frases.cotizacion.vista_aproximada" } else { "frases.cotizacion.vista" };
-    let tax = taxes(plan.tax, plan.currency.as_deref(), language);
-    let sentence = |lines: &str| fill(language, key, &[("cliente", &customer), ("lineas", lines), ("total", &total), ("itbis", &tax)]);
-    // The total matters more than the names of the products.
-    let long = sentence(&lines);
-    if long.chars().count() <= say::PHRASE_CHARS_MAX {
-        return long;
-    }
-    let count = say::number(language, plan.lines.len() as u64);
-    say::cut(&sentence(&fill(language, "frases.cotizacion.y_otras", &[("cuantas", &count)])), say::PHRASE_CHARS_MAX)
-}
-
-fn said_lines(lines: &[Line], language: Language) -> String {
-    if lines.len() > SAID_MAX {
-        let count = say::number(language, lines.len() as u64);
-        return fill(language, "frases.cotizacion.y_otras", &[("cuantas", &count)]);
-    }
-    let said: Vec<String> = lines
-        .iter()
-        .map(|line| {
-            let quantity = say::quantity(language, line.cantidad);
-            fill(language, "frases.cotizacion.linea", &[("cantidad", &quantity), ("producto", &say::cut(&line.producto, 40))])
-        })
-        .collect();
-    say::list(language, &said)
-}
-
-fn created_phrase(made: &Made, customer: &str, language: Language) -> String {
-    let currency = made.priced.currency.as_deref();
-    let number = say::document_number(language, &made.number);
-    let (total, tax) = (money(made.priced.total, currency, language), taxes(made.priced.tax, currency, language));
-    say::phrase_around(language, "frases.cotizacion.creada", ("cliente", customer), &[("numero", &number), ("total", &total), ("itbis", &tax)])
-}
-
-fn money(amount: f64, currency: Option<&str>, language: Language) -> String {
-    say::money(language, rows::decimal(amount), currency.unwrap_or_default()).trim().to_owned()
-}
-
-fn taxes(amount: f64, currency: Option<&str>, language: Language) -> String {
-    if amount == 0.0 { String::new() } else { fill(language, "frases.cotizacion.itbis", &[("impuestos", &money(amount, currency, language))]) }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::text::Language;
+    use crate::tools::say;
 
     fn plan(lines: usize, name: &str) -> Plan {
-        let line = Line {
-            producto_id: 53,
-            producto: name.to_owned(),
-            codigo: None,
-            cantidad: 3.0,
-            unidad: None,
-            precio: 100.0,
-            descuento: None,
-            subtotal: 300.0,
-            total: 354.0,
-        };
+        let line = Line { producto_id: 53, producto: name.to_owned(), codigo: None, cantidad: 3.0, unidad: None, precio: 100.0, descuento: None, subtotal: 300.0, total: 354.0 };
         Plan {
             customer: 9,
             customer_name: "Acme Corporation".to_owned(),
@@ -487,12 +314,12 @@ mod tests {
     #[test]
     fn the_preview_is_said_with_its_total() {
         assert_eq!(
-            preview_phrase(&plan(1, "Silla"), Language::Es),
+            said::preview_phrase(&plan(1, "Silla"), Language::Es),
             "Para Acme Corporation: tres de Silla. Total trescientos ochenta y ocho pesos con sesenta centavos, \
              con cuarenta y ocho pesos con sesenta centavos de impuestos incluidos. ¿La confirmo?"
         );
         for (lines, name) in [(3, "Escritorio personalizable (Blanco, Aluminio)"), (12, "Silla"), (50, "Ñ")] {
-            let said = preview_phrase(&plan(lines, name), Language::Es);
+            let said = said::preview_phrase(&plan(lines, name), Language::Es);
             assert!(said.chars().count() <= say::PHRASE_CHARS_MAX && said.contains("Total trescientos"), "{said}");
         }
     }

@@ -22,10 +22,8 @@ pub(super) const CANDIDATES_MAX: usize = 5;
 /// Digits of a Dominican telephone with its area.
 const PHONE_DIGITS: usize = 10;
 /// Words that people put before a number; they say nothing about which kind it is.
-const LABELS: [&str; 20] = [
-    "RNC", "CEDULA", "CED", "TELEFONO", "TEL", "CELULAR", "CEL", "WHATSAPP", "NUMERO", "NUM", "NO", "NRO", "CLIENTE", "ID", "CODIGO", "COD", "REF", "EL", "DEL",
-    "AL",
-];
+const LABELS: [&str; 20] =
+    ["RNC", "CEDULA", "CED", "TELEFONO", "TEL", "CELULAR", "CEL", "WHATSAPP", "NUMERO", "NUM", "NO", "NRO", "CLIENTE", "ID", "CODIGO", "COD", "REF", "EL", "DEL", "AL"];
 
 /// What a text about a customer is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -48,10 +46,7 @@ pub(super) fn classify(text: &str) -> Query {
     if text.contains('@') {
         return Query::Email(text.split_whitespace().find(|word| word.contains('@')).unwrap_or(text).to_owned());
     }
-    let only_labels = text
-        .split(|c: char| !c.is_alphabetic())
-        .filter(|word| !word.is_empty())
-        .all(|word| LABELS.contains(&crate::dgii::text::fold(word).as_str()));
+    let only_labels = text.split(|c: char| !c.is_alphabetic()).filter(|word| !word.is_empty()).all(|word| LABELS.contains(&crate::dgii::text::fold(word).as_str()));
     let digits: String = text.chars().filter(char::is_ascii_digit).collect();
     if digits.is_empty() || !only_labels {
         return Query::Name(text.to_owned());
@@ -106,18 +101,24 @@ pub struct Customer {
     /// Nombre.
     pub nombre: String,
     /// RNC o cédula, como está en Odoo.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub rnc: Option<String>,
     /// Teléfono.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub telefono: Option<String>,
     /// Correo.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub email: Option<String>,
     /// Ciudad o sector.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub ciudad: Option<String>,
     /// Si es empresa (y no persona).
     pub es_empresa: bool,
     /// Empresa a la que pertenece este contacto.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub empresa: Option<String>,
     /// Id de esa empresa.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub empresa_id: Option<i64>,
 }
 

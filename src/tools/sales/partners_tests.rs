@@ -72,11 +72,7 @@ fn customer(id: i64, name: &str) -> Customer {
 
 #[test]
 fn one_is_chosen_only_when_it_is_clear() {
-    let found = |customers: &[(i64, &str)], similar| Found {
-        customers: customers.iter().map(|(id, name)| customer(*id, name)).collect(),
-        total: customers.len() as u64,
-        similar,
-    };
+    let found = |customers: &[(i64, &str)], similar| Found { customers: customers.iter().map(|(id, name)| customer(*id, name)).collect(), total: customers.len() as u64, similar };
     let pick = |found: Found, text: &str| choose(found, &classify(text), text).map(|customer| customer.cliente_id).map_err(|error| error.code.as_str());
     assert_eq!(pick(found(&[(7, "Nova SRL")], false), "nova"), Ok(7));
     assert_eq!(pick(found(&[(7, "Nova SRL"), (8, "Nóva")], false), "nova"), Ok(8));

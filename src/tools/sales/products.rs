@@ -44,11 +44,8 @@ impl Shape {
     }
 
     fn fields(self) -> Fields {
-        let fields = Fields::new()
-            .texts(&["display_name", "name", "default_code", "barcode", "type"])
-            .number("lst_price")
-            .many2one("uom_id", &[])
-            .many2one("currency_id", &["name"]);
+        let fields =
+            Fields::new().texts(&["display_name", "name", "default_code", "barcode", "type"]).number("lst_price").many2one("uom_id", &[]).many2one("currency_id", &["name"]);
         let fields = if self.stock { fields.number("free_qty") } else { fields };
         if self.storable_flag { fields.boolean("is_storable") } else { fields }
     }
@@ -81,8 +78,10 @@ pub(super) struct Product {
 pub(super) struct Candidate {
     producto_id: i64,
     producto: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
     codigo: Option<String>,
     precio_lista: f64,
+    #[serde(skip_serializing_if = "Option::is_none")]
     moneda: Option<String>,
 }
 
@@ -235,7 +234,8 @@ fn sort(products: &mut [Product], wanted: &Wanted) {
 /// The products that the lines mean: one request for all lines, and one more for each line that nothing fits.
 ///
 /// # Errors
-/// `no_encontrado` or `varios_posibles` of the first line in doubt; `datos.lineas` has every line in doubt with its candidates.
+/// `no_encontrado` or `varios_posibles` of the first line in doubt, whose place is `datos.linea`; when several are in doubt,
+/// `datos.lineas` has each with its candidates, so that one question to the person settles them all.
 pub(super) async fn resolve(cx: &ToolCx, odoo: &OdooClient, lines: &[String]) -> Result<Vec<Product>, ToolError> {
     let wanted: Vec<Wanted> = lines.iter().map(|line| Wanted::parse(line)).collect();
     if let Some(at) = wanted.iter().position(Wanted::is_empty) {
@@ -310,7 +310,11 @@ fn settle(lines: &[String], choices: Vec<Choice>) -> Result<Vec<Product>, ToolEr
         None => Ok(chosen),
         Some(mut error) => {
             let mut data = error.data.take().unwrap_or_else(|| json!({}));
-            data["lineas"] = json!(doubts);
+            if doubts.len() > 1 {
+                data["lineas"] = json!(doubts);
+            } else {
+                data["linea"] = doubts[0]["linea"].take();
+            }
             Err(error.data(data))
         }
     }

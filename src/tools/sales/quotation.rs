@@ -180,7 +180,11 @@ mod tests {
 
     fn spec() -> Fields {
         let line = Fields::new().texts(&["display_type", "name"]).number("price_unit").many2one("product_id", &["default_code"]).many2one("product_uom_id", &[]);
-        Fields::new().text("validity_date").numbers(&["amount_untaxed", "amount_tax", "amount_total"]).many2one("currency_id", &["name"]).many2one("pricelist_id", &[]).x2many("order_line", "sale.order.line", line)
+        Fields::new().text("validity_date").numbers(&["amount_untaxed", "amount_tax", "amount_total"]).many2one("currency_id", &["name"]).many2one("pricelist_id", &[]).x2many(
+            "order_line",
+            "sale.order.line",
+            line,
+        )
     }
 
     /// As Odoo 19 answered it (trimmed).
@@ -215,7 +219,11 @@ mod tests {
 
     #[test]
     fn notes_are_no_lines() {
-        let Value::Object(record) = json!({"amount_untaxed": 1, "amount_tax": 0, "amount_total": 1, "order_line": [{"id": 1, "display_type": "line_note", "name": "x", "product_id": null}]}) else { unreachable!() };
+        let Value::Object(record) =
+            json!({"amount_untaxed": 1, "amount_tax": 0, "amount_total": 1, "order_line": [{"id": 1, "display_type": "line_note", "name": "x", "product_id": null}]})
+        else {
+            unreachable!()
+        };
         assert!(read_order(&record, "product_uom_id").unwrap().lines.is_empty());
     }
 

@@ -140,12 +140,7 @@ fn output(record: &Row, id: i64, priced: Priced, links: (Option<String>, Option<
         language,
         "frases.cotizacion.ver",
         ("cliente", name),
-        &[
-            ("numero", &say::document_number(language, &numero)),
-            ("estado", &said_state(language, &estado)),
-            ("total", total.trim()),
-            ("vence", &ends),
-        ],
+        &[("numero", &say::document_number(language, &numero)), ("estado", &said_state(language, &estado)), ("total", total.trim()), ("vence", &ends)],
     );
     Output {
         numero,

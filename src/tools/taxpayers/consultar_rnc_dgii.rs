@@ -223,10 +223,7 @@ mod tests {
     #[test]
     fn an_active_company_is_said_as_the_reference_says_it() {
         let output = of("131793916", Some(taxpayer("131793916", "INDEXA SRL", "ACTIVO")));
-        assert_eq!(
-            output.frase,
-            "INDEXA SRL, RNC uno tres uno, siete nueve tres nueve uno, seis, está activo según el listado de la DGII del veintiuno de noviembre."
-        );
+        assert_eq!(output.frase, "INDEXA SRL, RNC uno tres uno, siete nueve tres nueve uno, seis, está activo según el listado de la DGII del veintiuno de noviembre.");
         assert_eq!((output.rnc_formato.as_str(), output.digito_verificador, output.activo, output.antiguedad_dias), ("131-79391-6", true, Some(true), 1));
         assert_eq!(output.sugerencia_odoo.unwrap().vat, "131793916");
         assert!(output.avisos.is_empty());
