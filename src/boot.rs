@@ -90,7 +90,7 @@ impl Service {
             spawn(&background, "padron fetch", padron_fetch(state.clone(), stop.clone()));
         }
         let address = listener.local_addr()?;
-        let app = router(state.clone(), &settings).into_make_service_with_connect_info::<SocketAddr>();
+        let app = router(&state, &settings).into_make_service_with_connect_info::<SocketAddr>();
         // Without it every streamed answer would wait for the peer's delayed acknowledgement, some 40 ms.
         let listener = listener.tap_io(|stream| {
             if let Err(error) = stream.set_nodelay(true) {

@@ -49,7 +49,6 @@ fn now_of_the_machine() -> DateTime<Utc> {
 
 /// A monotonic instant, for durations.
 #[must_use]
-#[expect(clippy::disallowed_methods, reason = "the one place that reads the machine's clock")]
 pub fn instant() -> tokio::time::Instant {
     tokio::time::Instant::now()
 }

@@ -21,6 +21,8 @@ pub mod text; // sentences for people
 pub mod clock;
 pub mod ids;
 
+use std::sync::Arc;
+
 use axum::Router;
 use axum::routing::get;
 use tower::ServiceBuilder;
@@ -29,14 +31,13 @@ use http::HttpSettings;
 use state::AppState;
 
 /// The tower stack of the service, outermost first, and its nests.
-#[must_use]
-pub fn router(state: AppState, settings: &HttpSettings) -> Router {
+pub fn router(state: &AppState, settings: &HttpSettings) -> Router {
     let stack = ServiceBuilder::new()
         .layer(http::request_id_set())
         .layer(http::span())
         .layer(http::request_id_echo())
         .layer(http::panic_guard())
-        .layer(axum::middleware::from_fn_with_state(settings.trusted_proxies.clone(), http::client_address::layer))
+        .layer(axum::middleware::from_fn_with_state(Arc::clone(&settings.trusted_proxies), http::client_address::layer))
         .layer(http::security_headers())
         .layer(http::time_limit(settings.request_timeout));
 

@@ -60,10 +60,10 @@ impl AppState {
     /// The database does not open, or the padrón's folder cannot be used.
     pub async fn open(config: Config, vault: Vault, clock: Clock) -> anyhow::Result<(Self, UsageWorker)> {
         let db = db::connect(&config.database_url(), config.limits.database_connections_max).await?;
-        Self::assemble(config, vault, clock, db)
+        Self::assemble(config, &vault, &clock, &db)
     }
 
-    fn assemble(config: Config, vault: Vault, clock: Clock, db: DatabaseConnection) -> anyhow::Result<(Self, UsageWorker)> {
+    fn assemble(config: Config, vault: &Vault, clock: &Clock, db: &DatabaseConnection) -> anyhow::Result<(Self, UsageWorker)> {
         let limits = &config.limits;
         let tenants = Tenants::new(db.clone(), vault.clone(), clock.clone());
         let tokens = Tokens::new(db.clone(), tenants.clone(), clock.clone(), limits.caller_cache_s, limits.caller_cache_tokens_max);
@@ -78,11 +78,11 @@ impl AppState {
             padron: padron.clone(),
             clock: clock.clone(),
             limits: call_limits.clone(),
-            writes: Writes::new(&vault, Operations::new(db.clone(), clock.clone()), tasks.clone()),
+            writes: Writes::new(vault, Operations::new(db.clone(), clock.clone()), tasks.clone()),
             deadline: Duration::from_millis(limits.call_deadline_ms),
         });
         let changes = ChangeWatch::new(db.clone(), clock.clone(), tokens.clone(), connections.clone());
-        let state = Self { config: Arc::new(config), db, clock, tenants, tokens, connections, limits: call_limits, usage, padron, dispatcher, changes, tasks };
+        let state = Self { config: Arc::new(config), db: db.clone(), clock: clock.clone(), tenants, tokens, connections, limits: call_limits, usage, padron, dispatcher, changes, tasks };
         Ok((state, worker))
     }
 }

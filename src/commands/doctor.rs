@@ -1,5 +1,6 @@
 //! `dunet doctor`: a tenant's Odoo, step by step: name, address, connection, version, database, login, rights per tool, latency.
 
+use std::collections::HashMap;
 use std::process::ExitCode;
 
 use clap::Args;
@@ -68,20 +69,15 @@ pub(super) async fn run(args: &DoctorArgs, config: &Config, out: Out) -> anyhow:
 /// The rights that each permitted tool needs of the Odoo user.
 async fn rights(client: &OdooClient, tenant: &Tenant, language: Language) -> Vec<Step> {
     let mut steps = Vec::new();
-    let mut known: Vec<((&str, &str), Result<bool, String>)> = Vec::new();
+    let mut known: HashMap<(&str, &str), Result<bool, String>> = HashMap::new();
     for facts in TOOLS.iter().map(|tool| tool.facts()).filter(|facts| tenant.permit(facts.name).is_some()) {
         let began = instant();
         let mut missing = Vec::new();
         for (model, operation) in facts.needs {
-            let found = match known.iter().find(|(right, _)| *right == (*model, *operation)) {
-                Some((_, found)) => found.clone(),
-                None => {
-                    let found = may(client, model, operation).await.map_err(|error| error.message);
-                    known.push(((model, operation), found.clone()));
-                    found
-                }
-            };
-            match found {
+            if !known.contains_key(&(*model, *operation)) {
+                known.insert((model, operation), may(client, model, operation).await.map_err(|error| error.message));
+            }
+            match &known[&(*model, *operation)] {
                 Ok(true) => {}
                 Ok(false) => missing.push(format!("{operation} {model}")),
                 Err(message) => missing.push(format!("{operation} {model}: {message}")),

@@ -147,6 +147,12 @@ pub enum ImportError {
         /// Date of the active one.
         active: NaiveDate,
     },
+    /// The listing that a roll-back took out of use.
+    #[error("this listing of {cutoff} was rolled back: wait for the next one, roll back once more to return to it, or allow it explicitly")]
+    RolledBack {
+        /// Its date.
+        cutoff: NaiveDate,
+    },
     /// Not the layout that is known.
     #[error("{file} has another layout than the known one ({cause}): the DGII may have changed its file; the active listing stays, and Dunet needs an update")]
     ForeignLayout {
@@ -201,7 +207,18 @@ pub enum ImportError {
     },
     /// The folder's own record of what is active cannot be used.
     #[error(transparent)]
-    Padron(#[from] PadronError),
+    Padron(PadronError),
+}
+
+impl From<PadronError> for ImportError {
+    fn from(error: PadronError) -> Self {
+        match error {
+            PadronError::Busy => Self::Busy,
+            PadronError::Engine(cause) => Self::Engine(cause),
+            PadronError::Io { path, cause } => Self::Io { path, cause },
+            other => Self::Padron(other),
+        }
+    }
 }
 
 impl ImportError {
@@ -223,6 +240,7 @@ impl ImportError {
             Self::FutureCutoff { .. } => "future_cutoff",
             Self::DifferentWeeks { .. } => "different_weeks",
             Self::Older { .. } => "older",
+            Self::RolledBack { .. } => "rolled_back",
             Self::ForeignLayout { .. } => "foreign_layout",
             Self::TooFewRows { .. } => "too_few_rows",
             Self::TooManyRejected { .. } => "too_many_rejected",

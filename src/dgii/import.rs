@@ -8,7 +8,7 @@ use chrono::{DateTime, Days, FixedOffset, NaiveDate, Utc};
 
 use super::archive::{Archive, ArchiveLimits, StreamError};
 use super::build::{Built, build};
-use super::error::{At, ImportError, PadronError};
+use super::error::{At, ImportError};
 use super::lines::Lines;
 use super::padron::PadronLimits;
 use super::read::Index;
@@ -36,7 +36,7 @@ pub struct ImportOptions {
     pub change_max_percent: Option<u64>,
     /// Largest share of refused records, in thousandths.
     pub rejected_max_per_mille: u64,
-    /// Accept a listing older than the active one.
+    /// Accept a listing older than the active one, or one that was rolled back.
     pub allow_older: bool,
     /// Largest zip, in bytes.
     pub zip_bytes_max: u64,
@@ -98,7 +98,7 @@ pub struct Progress {
 
 pub(super) fn import(store: &Store, limits: PadronLimits, files: &[PathBuf], options: &ImportOptions, progress: &dyn Fn(Progress)) -> Result<ImportReport, ImportError> {
     let began = Instant::now();
-    let lock = store.lock().map_err(|e| if matches!(e, PadronError::Busy) { ImportError::Busy } else { e.into() })?;
+    let lock = store.lock()?;
     // Whatever a crash left behind goes now; whatever a refusal leaves behind goes with it.
     store.clear_leftovers(&lock)?;
     let outcome = import_locked(store, &lock, limits, files, options, progress);
@@ -117,11 +117,17 @@ fn import_locked(
     options: &ImportOptions,
     progress: &dyn Fn(Progress),
 ) -> Result<(bool, ImportInfo), ImportError> {
-    let active = store.state()?.0.active.map(|entry| entry.info);
+    let state = store.state()?.0;
+    let (active, previous) = (state.active.map(|entry| entry.info), state.previous.map(|entry| entry.info));
 
     let mut archives = open_all(files, options)?;
     if let Some(info) = active.as_ref().filter(|info| same_files(info, &archives)) {
         return Ok((true, info.clone()));
+    }
+    // The daily download still has the file that the operator rolled back: it must not come back by itself.
+    let newer_than_active = |info: &&ImportInfo| active.as_ref().is_some_and(|a| a.imported_at < info.imported_at);
+    if let Some(info) = previous.as_ref().filter(newer_than_active).filter(|info| !options.allow_older && same_files(info, &archives)) {
+        return Err(ImportError::RolledBack { cutoff: info.cutoff });
     }
     let dates = cutoffs(&archives, options)?;
     let cutoff = dates.iter().copied().max().ok_or(ImportError::NoFiles)?;

@@ -7,9 +7,9 @@
 //! What it is not: a judge. A wrong check digit never prevents a look-up (hundreds of issued numbers fail the
 //! algorithm), and "not found" means "not in the listing of that date", never "does not exist".
 //!
-//! Main road of an import: [`archive`] (is this zip what it must be?) → [`txt`] / [`csv`] (records out of lines,
-//! rules R1–R9) → [`stage`] (one row per number, later wins) → [`build`] (the index beside the active one) →
-//! [`store`] (activate atomically, keep the previous). Main road of a question: [`Padron`] → [`read`] / [`search`].
+//! Main road of an import: `archive` (is this zip what it must be?) → `txt` / `csv` (records out of lines,
+//! rules R1–R9) → `stage` (one row per number, later wins) → `build` (the index beside the active one) →
+//! `store` (activate atomically, keep the previous). Main road of a question: [`Padron`] → `read` / `search`.
 
 mod archive;
 mod build;

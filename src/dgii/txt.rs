@@ -1,4 +1,4 @@
-//! Records of `DGII_RNC.TXT`: rules R1–R7 and R9 (R8 is [`super::text::clean`]).
+//! Records of `DGII_RNC.TXT`: rules R1–R7 and R9 (R8 is `text::clean`).
 //!
 //! R1 a record starts at `^ *\d{9}(\d{2})? *\|`. R2 other lines continue it while it has fewer than 11 fields,
 //! joined by one blank; otherwise they stand alone and are judged as a record. R3 of more than 11 fields the last

@@ -98,7 +98,7 @@ impl Connections {
             login: settings.login.clone(),
             secret,
             protocol: settings.protocol,
-            limits: self.limits.clone(),
+            limits: self.limits,
             addresses: self.addresses,
         })
     }

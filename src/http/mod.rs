@@ -75,10 +75,12 @@ pub fn span() -> TraceLayer<HttpMakeClassifier, fn(&Request<Body>) -> tracing::S
     TraceLayer::new_for_http().make_span_with(make)
 }
 
+type PanicAnswer = fn(Box<dyn Any + Send + 'static>) -> Response<Body>;
+
 /// A panic becomes a 500 with a body, and the connection lives on.
 #[must_use]
-pub fn panic_guard() -> CatchPanicLayer<fn(Box<dyn Any + Send + 'static>) -> Response<Body>> {
-    let respond: fn(Box<dyn Any + Send + 'static>) -> Response<Body> = |panic| {
+pub fn panic_guard() -> CatchPanicLayer<PanicAnswer> {
+    let respond: PanicAnswer = |panic| {
         let what = panic.downcast_ref::<String>().map(String::as_str).or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("unknown");
         tracing::error!(panic = what, "a request panicked");
         (StatusCode::INTERNAL_SERVER_ERROR, Json(json!({ "error": "internal error" }))).into_response()

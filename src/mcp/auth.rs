@@ -87,14 +87,14 @@ pub(super) async fn layer(State(authenticator): State<Authenticator>, mut reques
         }
         Err(TokenRefusal::Suspended) => json_rpc::error(
             StatusCode::FORBIDDEN,
-            Value::Null,
+            &Value::Null,
             json_rpc::FORBIDDEN,
             "La cuenta está suspendida: comuníquese con quien le da el servicio. / This account is suspended: contact your provider.",
             None,
         ),
         Err(TokenRefusal::Unavailable(cause)) => {
             tracing::error!(%cause, "a token could not be checked");
-            let mut response = json_rpc::error(StatusCode::SERVICE_UNAVAILABLE, Value::Null, json_rpc::UNAVAILABLE, "tokens cannot be checked now: try again in a moment", None);
+            let mut response = json_rpc::error(StatusCode::SERVICE_UNAVAILABLE, &Value::Null, json_rpc::UNAVAILABLE, "tokens cannot be checked now: try again in a moment", None);
             response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("5"));
             response
         }
@@ -109,7 +109,7 @@ pub(super) async fn layer(State(authenticator): State<Authenticator>, mut reques
 pub(super) async fn tenant_rate_layer(State(limits): State<Limits>, request: Request, next: Next) -> Response {
     let Some(caller) = request.extensions().get::<Caller>() else {
         tracing::error!("the rate layer stands before authentication");
-        return json_rpc::error(StatusCode::INTERNAL_SERVER_ERROR, Value::Null, json_rpc::UNAVAILABLE, "internal error", None);
+        return json_rpc::error(StatusCode::INTERNAL_SERVER_ERROR, &Value::Null, json_rpc::UNAVAILABLE, "internal error", None);
     };
     match limits.tenant_take(caller.tenant().id) {
         Ok(()) => next.run(request).await,
@@ -133,7 +133,7 @@ fn challenge(request: &Request) -> Response {
             "this token is unknown, mistyped, expired or revoked: ask for a new one",
         ),
     };
-    let mut response = json_rpc::error(StatusCode::UNAUTHORIZED, Value::Null, json_rpc::UNAUTHENTICATED, message, None);
+    let mut response = json_rpc::error(StatusCode::UNAUTHORIZED, &Value::Null, json_rpc::UNAUTHENTICATED, message, None);
     response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static(header));
     response
 }
@@ -143,13 +143,13 @@ fn too_many(error: GovernorError) -> Response<Body> {
         GovernorError::TooManyRequests { wait_time, .. } => wait(wait_time.max(1), "too many refused tokens from this address"),
         other => {
             tracing::error!(%other, "the limiter of refusals failed");
-            json_rpc::error(StatusCode::UNAUTHORIZED, Value::Null, json_rpc::UNAUTHENTICATED, "unauthenticated", None)
+            json_rpc::error(StatusCode::UNAUTHORIZED, &Value::Null, json_rpc::UNAUTHENTICATED, "unauthenticated", None)
         }
     }
 }
 
 fn wait(seconds: u64, message: &str) -> Response {
-    let mut response = json_rpc::error(StatusCode::TOO_MANY_REQUESTS, Value::Null, json_rpc::TOO_MANY, message, Some(json!({ "retry_after_s": seconds })));
+    let mut response = json_rpc::error(StatusCode::TOO_MANY_REQUESTS, &Value::Null, json_rpc::TOO_MANY, message, Some(json!({ "retry_after_s": seconds })));
     response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
     response
 }

@@ -34,7 +34,7 @@ pub(super) fn public(error: &ToolError, language: Language, request_id: &str) ->
         "id_solicitud": request_id,
     });
     if let (Some(data), Value::Object(map)) = (&error.data, &mut body) {
-        map.insert("datos".to_owned(), data.clone());
+        map.insert("datos".to_owned(), data.as_ref().clone());
     }
     body
 }

@@ -76,7 +76,7 @@ pub(super) async fn layer(State(allowed): State<Allowed>, request: Request, next
 }
 
 fn refuse(message: &str) -> Response {
-    json_rpc::error(StatusCode::FORBIDDEN, Value::Null, json_rpc::FORBIDDEN, message, None)
+    json_rpc::error(StatusCode::FORBIDDEN, &Value::Null, json_rpc::FORBIDDEN, message, None)
 }
 
 #[cfg(test)]

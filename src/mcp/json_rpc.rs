@@ -23,7 +23,7 @@ pub(super) const TOO_MANY: i64 = -31029;
 pub(super) const UNAVAILABLE: i64 = -31053;
 
 /// An error answer.
-pub(super) fn error(status: StatusCode, id: Value, code: i64, message: &str, data: Option<Value>) -> Response {
+pub(super) fn error(status: StatusCode, id: &Value, code: i64, message: &str, data: Option<Value>) -> Response {
     let mut error = json!({ "code": code, "message": message });
     if let (Some(data), Value::Object(map)) = (data, &mut error) {
         map.insert("data".to_owned(), data);

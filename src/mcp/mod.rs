@@ -27,9 +27,8 @@ pub const PATH: &str = "/mcp";
 pub const TOKEN_PATH: &str = "/mcp/token";
 
 /// The routes of this door.
-#[must_use]
-pub fn router(state: AppState, settings: &HttpSettings) -> Router {
-    let service = server::service(&state, settings);
+pub fn router(state: &AppState, settings: &HttpSettings) -> Router {
+    let service = server::service(state, settings);
     let authenticator = auth::Authenticator::new(state.tokens.clone(), settings.failed_auth_per_minute);
     let stack = ServiceBuilder::new()
         .layer(from_fn_with_state(gate::Allowed::new(settings), gate::layer))

@@ -26,15 +26,15 @@ pub(super) async fn layer(State(body_bytes_max): State<usize>, request: Request,
     }
     let (mut parts, body) = request.into_parts();
     if !is_json(&parts.headers) {
-        return json_rpc::error(StatusCode::UNSUPPORTED_MEDIA_TYPE, Value::Null, INVALID_REQUEST, "send `Content-Type: application/json`", None);
+        return json_rpc::error(StatusCode::UNSUPPORTED_MEDIA_TYPE, &Value::Null, INVALID_REQUEST, "send `Content-Type: application/json`", None);
     }
     let bytes = match Limited::new(body, body_bytes_max).collect().await {
         Ok(collected) => collected.to_bytes(),
         Err(error) if error.downcast_ref::<LengthLimitError>().is_some() => {
             let message = format!("the body is larger than {body_bytes_max} bytes");
-            return json_rpc::error(StatusCode::PAYLOAD_TOO_LARGE, Value::Null, INVALID_REQUEST, &message, None);
+            return json_rpc::error(StatusCode::PAYLOAD_TOO_LARGE, &Value::Null, INVALID_REQUEST, &message, None);
         }
-        Err(_) => return json_rpc::error(StatusCode::BAD_REQUEST, Value::Null, PARSE_ERROR, "the body did not arrive whole", None),
+        Err(_) => return json_rpc::error(StatusCode::BAD_REQUEST, &Value::Null, PARSE_ERROR, "the body did not arrive whole", None),
     };
     if let Err(refusal) = check(&parts.headers, &bytes) {
         return *refusal;
@@ -49,33 +49,33 @@ fn is_json(headers: &HeaderMap) -> bool {
 }
 
 fn check(headers: &HeaderMap, bytes: &Bytes) -> Result<(), Box<Response>> {
-    let refuse = |id: Value, code: i64, message: &str, data: Option<Value>| Err(Box::new(json_rpc::error(StatusCode::BAD_REQUEST, id, code, message, data)));
+    let refuse = |id: &Value, code: i64, message: &str, data: Option<Value>| Err(Box::new(json_rpc::error(StatusCode::BAD_REQUEST, id, code, message, data)));
     // serde_json stops at 128 levels: a deeper body is a parse error too.
     let Ok(message) = serde_json::from_slice::<Value>(bytes) else {
-        return refuse(Value::Null, PARSE_ERROR, "the body is not JSON", None);
+        return refuse(&Value::Null, PARSE_ERROR, "the body is not JSON", None);
     };
     let Value::Object(message) = message else {
         let what = if message.is_array() { "batches are not served: send one request at a time" } else { "the body is not a JSON-RPC message" };
-        return refuse(Value::Null, INVALID_REQUEST, what, None);
+        return refuse(&Value::Null, INVALID_REQUEST, what, None);
     };
     let id = message.get("id").cloned();
     if id.as_ref().is_some_and(|id| !(id.is_string() || id.is_i64() || id.is_u64())) {
-        return refuse(Value::Null, INVALID_REQUEST, "`id` must be a text or a whole number", None);
+        return refuse(&Value::Null, INVALID_REQUEST, "`id` must be a text or a whole number", None);
     }
     let id = id.unwrap_or(Value::Null);
     if message.get("jsonrpc").and_then(Value::as_str) != Some("2.0") {
-        return refuse(id, INVALID_REQUEST, "`jsonrpc` must be \"2.0\"", None);
+        return refuse(&id, INVALID_REQUEST, "`jsonrpc` must be \"2.0\"", None);
     }
     if !message.get("method").is_some_and(Value::is_string) && !message.contains_key("result") && !message.contains_key("error") {
-        return refuse(id, INVALID_REQUEST, "`method` is missing", None);
+        return refuse(&id, INVALID_REQUEST, "`method` is missing", None);
     }
     let in_meta = message.get("params").and_then(|params| params.get("_meta")).and_then(|meta| meta.get("io.modelcontextprotocol/protocolVersion"));
     match headers.get(VERSION_HEADER).map(HeaderValue::to_str) {
-        Some(Err(_)) => refuse(id, HEADER_MISMATCH, "`MCP-Protocol-Version` is not readable", None),
+        Some(Err(_)) => refuse(&id, HEADER_MISMATCH, "`MCP-Protocol-Version` is not readable", None),
         // In both places and unknown, or different: rmcp answers that well.
         Some(Ok(version)) if in_meta.is_none() && version != MODERN && !VERSIONS.contains(&version) => {
             let data = json!({ "supported": VERSIONS, "requested": version });
-            refuse(id, UNSUPPORTED_VERSION, "this protocol version is not served", Some(data))
+            refuse(&id, UNSUPPORTED_VERSION, "this protocol version is not served", Some(data))
         }
         _ => Ok(()),
     }

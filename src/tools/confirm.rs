@@ -130,7 +130,7 @@ impl Writes {
         let mut preview = write.preview.clone();
         if let Value::Object(map) = &mut preview {
             if changed {
-                push_notice(map, cx.say("escritura.cambio", &[]));
+                push_notice(map, &cx.say("escritura.cambio", &[]));
             }
             let until = (now + Duration::minutes(CODE_LIFETIME_MINUTES)).with_timezone(&cx.timezone());
             map.insert("codigo_confirmacion".to_owned(), json!(code));
@@ -233,7 +233,7 @@ fn unknown(reference: &str, cause: Option<String>) -> ToolError {
     error
 }
 
-fn push_notice(map: &mut Map<String, Value>, notice: String) {
+fn push_notice(map: &mut Map<String, Value>, notice: &str) {
     match map.get_mut("avisos") {
         Some(Value::Array(notices)) => notices.insert(0, json!(notice)),
         _ => {

@@ -101,7 +101,7 @@ pub struct ToolError {
     /// Named facts that the sentences show (`%{name}` in `locales/`).
     pub facts: Vec<(&'static str, String)>,
     /// Structured facts for the model (candidates, an earlier result); already public.
-    pub data: Option<Value>,
+    pub data: Option<Box<Value>>,
     /// For the log only.
     pub cause: Option<String>,
     /// The write may have been executed although no answer came.
@@ -125,7 +125,7 @@ impl ToolError {
     /// Adds structured facts.
     #[must_use]
     pub fn data(mut self, data: Value) -> Self {
-        self.data = Some(data);
+        self.data = Some(Box::new(data));
         self
     }
 

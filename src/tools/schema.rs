@@ -14,11 +14,14 @@ use crate::text::{Language, fill};
 /// The longest argument text accepted, characters. Longer texts are no arguments but documents.
 pub const TEXT_CHARS_MAX: u64 = 2_000;
 
+/// Digits of a whole number that is taken for the text of an RNC, a telephone or a cédula.
+const IDENTIFIER_DIGITS: std::ops::RangeInclusive<usize> = 9..=11;
+
 /// Schema of the arguments of a reading tool.
 #[must_use]
 pub fn input<T: JsonSchema>() -> Value {
     let mut schema = flat::<T>();
-    close(&mut schema);
+    bound(&mut schema);
     schema
 }
 
@@ -130,12 +133,10 @@ fn walk(value: &mut Value, change: &mut impl FnMut(&mut Map<String, Value>)) {
     }
 }
 
-/// Closes every object and bounds every text, so that the schema says what is accepted.
-fn close(schema: &mut Value) {
+/// Bounds every text. Objects stay open: unknown names are tolerated, since hosts inject some, and the schema says what is accepted.
+fn bound(schema: &mut Value) {
     walk(schema, &mut |map| {
-        if map.get("type").is_some_and(|kind| kind == "object") && map.contains_key("properties") {
-            map.insert("additionalProperties".to_owned(), json!(false));
-        }
+        map.remove("additionalProperties");
         if map.get("type").is_some_and(|kind| kind == "string") && !map.contains_key("enum") {
             map.entry("maxLength").or_insert_with(|| json!(TEXT_CHARS_MAX));
         }
@@ -198,6 +199,12 @@ fn tidy(schema: &Value, value: &mut Value, path: &str, faults: &mut Vec<String>,
             let Some(inner) = schema.get("items") else { return };
             for (index, item) in items.iter_mut().enumerate() {
                 tidy(inner, item, &format!("{path}{index}."), faults, language);
+            }
+        }
+        Value::Number(number) if schema.get("type").is_some_and(|kind| kind == "string") => {
+            // Command lines and some hosts make a number of an RNC, a cédula or a telephone.
+            if let Some(digits) = number.as_u64().map(|number| number.to_string()).filter(|digits| IDENTIFIER_DIGITS.contains(&digits.len())) {
+                *value = Value::String(digits);
             }
         }
         _ => {}
@@ -293,11 +300,17 @@ mod tests {
     }
 
     #[test]
+    fn a_number_in_place_of_an_identifier_is_read() {
+        assert_eq!(check(json!({ "rnc": 131_793_916 })).unwrap(), json!({ "rnc": "131793916" }));
+    }
+
+    #[test]
     fn faults_are_named() {
         for (arguments, word) in [
             (json!({}), "rnc"),
             (json!({ "rnnc": "131793916" }), "rnnc"),
-            (json!({ "rnc": 131_793_916 }), "rnc"),
+            (json!({ "rnc": 12_345 }), "rnc"),
+            (json!({ "rnc": 131_793_916.5 }), "rnc"),
             (json!({ "rnc": "1", "limite": 11 }), "10"),
             (json!({ "rnc": "1", "lineas": [{ "producto": "a", "cantidd": 2 }] }), "lineas.0.cantidd"),
             (json!({ "rnc": "1", "lineas": [{}] }), "lineas.0.producto"),

@@ -377,7 +377,7 @@ fn files_that_are_no_listing_are_refused() {
     let code = |files: &[PathBuf]| world.refusal(files).code();
 
     assert_eq!(code(&[]), "no_files");
-    assert_eq!(code(&[world.dir.path().join("nowhere.zip")]), "padron");
+    assert_eq!(code(&[world.dir.path().join("nowhere.zip")]), "io");
     assert_eq!(code(&[world.file("page.zip", html)]), "html_instead_of_zip");
     assert_eq!(code(&[world.file("plain.zip", &good)]), "not_a_zip");
     assert_eq!(code(&[world.file("empty.zip", b"")]), "not_a_zip");
@@ -509,6 +509,23 @@ fn the_previous_listing_comes_back_and_older_ones_go() {
 /// What the TXT alone tells of a taxpayer.
 fn txt_only(t: Taxpayer) -> Taxpayer {
     Taxpayer { name: t.name.chars().take(65).collect(), activity: t.activity.map(|a| a.chars().take(30).collect::<String>().trim_end().to_owned()), ..t }
+}
+
+#[test]
+fn a_rolled_back_listing_does_not_come_back_by_itself() {
+    let world = World::new();
+    let padron = open(&world.listing());
+    let at = |time: &str| ImportOptions { now: time.parse().unwrap(), ..small() };
+    let old = world.sample("old", &sample_of(1000, 1, "2026-11-14"));
+    let bad = world.sample("bad", &sample_of(1000, 2, "2026-11-21"));
+    padron.import(&[old.txt], &at("2026-11-15T12:00:00Z"), &|_| ()).unwrap();
+    padron.import(std::slice::from_ref(&bad.txt), &at("2026-11-22T12:00:00Z"), &|_| ()).unwrap();
+    padron.rollback().unwrap();
+    let error = padron.import(std::slice::from_ref(&bad.txt), &at("2026-11-23T12:00:00Z"), &|_| ()).unwrap_err();
+    assert!(matches!(error, ImportError::RolledBack { .. }), "{error}");
+    assert_eq!(padron.status().active.unwrap().cutoff, day("2026-11-14"));
+    let meant = ImportOptions { allow_older: true, ..at("2026-11-23T12:00:00Z") };
+    assert_eq!(padron.import(&[bad.txt], &meant, &|_| ()).unwrap().active.cutoff, day("2026-11-21"));
 }
 
 #[test]

@@ -15,8 +15,9 @@ use crate::tools::say;
 use crate::tools::tool::{Pack, Tool};
 
 /// Apps worth naming: technical name, what it is.
-const APPS: [(&str, &str); 16] = [
+const APPS: [(&str, &str); 17] = [
     ("sale", "ventas"),
+    ("sale_management", "ventas"),
     ("crm", "crm"),
     ("stock", "inventario"),
     ("account", "facturacion"),
@@ -174,7 +175,9 @@ async fn apps(odoo: &OdooClient) -> Result<Option<Vec<String>>, ToolError> {
 }
 
 fn named(installed: &[&str]) -> Vec<String> {
-    APPS.iter().filter(|(name, _)| installed.contains(name)).map(|(_, label)| (*label).to_owned()).collect()
+    let mut labels: Vec<String> = APPS.iter().filter(|(name, _)| installed.contains(name)).map(|(_, label)| (*label).to_owned()).collect();
+    labels.dedup();
+    labels
 }
 
 #[cfg(test)]
@@ -183,6 +186,6 @@ mod tests {
 
     #[test]
     fn apps_are_named_in_their_order() {
-        assert_eq!(named(&["stock", "sale", "web"]), ["ventas", "inventario"]);
+        assert_eq!(named(&["stock", "sale_management", "sale", "web"]), ["ventas", "inventario"]);
     }
 }

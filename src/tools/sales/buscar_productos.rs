@@ -114,8 +114,15 @@ impl Tool for BuscarProductos {
         let search = format!("{only_available}|{}", input.consulta.trim());
         let offset = cursor::decode(cx, input.cursor.as_deref(), &search)?;
         let odoo = cx.odoo().await?;
-        let shape = Shape::of(cx, &odoo).await?;
-        let page = page(&odoo, shape, &wanted, only_available, offset, limit).await?;
+        let mut shape = Shape::of(cx, &odoo).await?;
+        let page = match page(&odoo, shape, &wanted, only_available, offset, limit).await {
+            // Some users may see products but not stock.
+            Err(error) if error.code == Code::OdooSinPermiso && shape.stock => {
+                shape.stock = false;
+                page(&odoo, shape, &wanted, only_available, offset, limit).await?
+            }
+            other => other?,
+        };
 
         let mut avisos = Vec::new();
         if page.similar {
@@ -132,7 +139,7 @@ impl Tool for BuscarProductos {
             avisos.push(cx.say(if input.cliente_id.is_some() { "avisos.precio_cliente_fallo" } else { "avisos.precio_lista" }, &[]));
         }
         let productos = items(&page.products, priced.as_ref(), cx.language());
-        let frase = phrase(&productos, page.total, &input.consulta, cx.language());
+        let frase = phrase(&productos, page.total, &input.consulta, only_available && shape.stock, cx.language());
         let hay_mas = page.next.is_some() || (page.similar && page.total > productos.len() as u64);
         Ok(Output { hay_mas, cursor: page.next.map(|next| cursor::encode(next, &search)), productos, total: page.total, avisos, frase })
     }
@@ -213,7 +220,7 @@ fn items(products: &[Product], priced: Option<&Priced>, language: Language) -> V
         .collect()
 }
 
-fn phrase(items: &[Item], total: u64, asked: &str, language: Language) -> String {
+fn phrase(items: &[Item], total: u64, asked: &str, in_stock: bool, language: Language) -> String {
     let priced = |item: &Item| {
         let price = rows::decimal(item.precio * (1.0 - item.descuento.unwrap_or(0.0) / 100.0));
         let price = say::money(language, price, item.moneda.as_deref().unwrap_or_default());
@@ -221,6 +228,7 @@ fn phrase(items: &[Item], total: u64, asked: &str, language: Language) -> String
         fill(language, key, &[("nombre", &say::cut(&item.producto, 50)), ("precio", price.trim())])
     };
     match items {
+        [] if in_stock => say::phrase_around(language, "frases.productos.ninguno_disponible", ("texto", asked.trim()), &[]),
         [] => say::phrase_around(language, "frases.productos.ninguno", ("texto", asked.trim()), &[]),
         [only] => {
             let mut product = priced(only);
@@ -260,8 +268,9 @@ mod tests {
 
     #[test]
     fn phrases_say_price_and_stock() {
-        let say = |items: &[Item]| phrase(items, items.len() as u64, "silla", Language::Es);
+        let say = |items: &[Item]| phrase(items, items.len() as u64, "silla", false, Language::Es);
         assert_eq!(say(&[]), "No encontré ningún producto con «silla».");
+        assert_eq!(phrase(&[], 0, "silla", true, Language::Es), "No encontré ningún producto disponible con «silla».");
         assert_eq!(say(&[item("Silla", 70.0, false, Some(12.0))]), "Silla, a setenta pesos; hay doce disponibles.");
         assert_eq!(say(&[item("Silla", 70.5, true, Some(0.0))]), "Silla, a unos setenta pesos con cincuenta centavos; no hay disponible.");
         assert_eq!(say(&[item("Silla", 70.0, false, None), item("Mesa", 1.0, false, None)]), "Encontré dos productos: Silla, a setenta pesos; Mesa, a un peso.");

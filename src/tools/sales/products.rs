@@ -241,7 +241,8 @@ pub(super) async fn resolve(cx: &ToolCx, odoo: &OdooClient, lines: &[String]) ->
     if let Some(at) = wanted.iter().position(Wanted::is_empty) {
         return Err(ToolError::argument(cx.say("detalles.sin_texto", &[("campo", &format!("lineas.{at}.producto"))])));
     }
-    let shape = Shape::of(cx, odoo).await?;
+    // What is in stock does not matter here, and counting it costs Odoo time (and a right that the user may lack).
+    let shape = Shape { stock: false, ..Shape::of(cx, odoo).await? };
     let all = on_sale().and(Domain::any(wanted.iter().map(|one| one.domain(shape))));
     let rows = odoo.search_page("product.product", &all, &shape.fields(), &Page::first(LINES_FETCHED_MAX)).await?;
     let choices: Vec<Choice> = if rows.total > rows.records.len() as u64 {
@@ -309,7 +310,7 @@ fn settle(lines: &[String], choices: Vec<Choice>) -> Result<Vec<Product>, ToolEr
     match error {
         None => Ok(chosen),
         Some(mut error) => {
-            let mut data = error.data.take().unwrap_or_else(|| json!({}));
+            let mut data = error.data.take().map_or_else(|| json!({}), |data| *data);
             if doubts.len() > 1 {
                 data["lineas"] = json!(doubts);
             } else {

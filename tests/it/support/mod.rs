@@ -30,32 +30,32 @@ use serde_json::{Value, json};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-pub mod mcp;
+pub(crate) mod mcp;
 
 /// The master key of test services.
-pub const VAULT_KEY: [u8; 32] = [7; 32];
+pub(crate) const VAULT_KEY: [u8; 32] = [7; 32];
 
 /// Which database a story runs on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Backend {
+pub(crate) enum Backend {
     Sqlite,
     Postgres,
 }
 
 /// A setting of the machine; none when it is not set.
 #[expect(clippy::disallowed_methods, reason = "tests are told by the gate where its servers are")]
-pub fn setting(name: &str) -> Option<String> {
+pub(crate) fn setting(name: &str) -> Option<String> {
     std::env::var(name).ok().filter(|value| !value.is_empty())
 }
 
 /// Says what was left out, past the capture of test output.
-pub fn left_out(what: &str) {
+pub(crate) fn left_out(what: &str) {
     use std::io::Write;
     drop(writeln!(std::io::stderr().lock(), "left out: {what}"));
 }
 
 /// The databases at hand.
-pub fn backends() -> Vec<Backend> {
+pub(crate) fn backends() -> Vec<Backend> {
     if setting("DUNET_TEST_POSTGRES").is_some() {
         vec![Backend::Sqlite, Backend::Postgres]
     } else {
@@ -65,7 +65,7 @@ pub fn backends() -> Vec<Backend> {
 }
 
 /// A fresh, empty database and its address.
-pub async fn database(backend: Backend, folder: &std::path::Path) -> SecretString {
+pub(crate) async fn database(backend: Backend, folder: &std::path::Path) -> SecretString {
     match backend {
         Backend::Sqlite => SecretString::from(format!("sqlite://{}?mode=rwc", folder.join("test.db").display())),
         Backend::Postgres => {
@@ -82,7 +82,7 @@ pub async fn database(backend: Backend, folder: &std::path::Path) -> SecretStrin
 }
 
 /// A running service.
-pub struct TestApp {
+pub(crate) struct TestApp {
     pub state: AppState,
     pub clock: Clock,
     pub base: String,
@@ -94,7 +94,7 @@ pub struct TestApp {
 }
 
 /// A tenant of a test, with its own sandbox Odoo.
-pub struct TestTenant {
+pub(crate) struct TestTenant {
     pub id: TenantId,
     pub token: String,
     pub token_id: TokenId,
@@ -105,7 +105,7 @@ pub struct TestTenant {
 
 impl TestApp {
     /// Tells the story on every database at hand, on a clock that stands.
-    pub async fn everywhere<F, Fut>(story: F)
+    pub(crate) async fn everywhere<F, Fut>(story: F)
     where
         F: Fn(Arc<TestApp>) -> Fut,
         Fut: Future<Output = ()>,
@@ -114,7 +114,7 @@ impl TestApp {
     }
 
     /// The same with settings, as they would stand on the command line.
-    pub async fn everywhere_with<F, Fut>(settings: &[&str], story: F)
+    pub(crate) async fn everywhere_with<F, Fut>(settings: &[&str], story: F)
     where
         F: Fn(Arc<TestApp>) -> Fut,
         Fut: Future<Output = ()>,
@@ -128,7 +128,7 @@ impl TestApp {
     }
 
     /// Starts a service.
-    pub async fn start(backend: Backend, settings: &[&str]) -> Self {
+    pub(crate) async fn start(backend: Backend, settings: &[&str]) -> Self {
         // Fails only if it was done before.
         drop(rustls::crypto::ring::default_provider().install_default());
         let folder = tempfile::tempdir().expect("a folder");
@@ -156,7 +156,7 @@ impl TestApp {
     }
 
     /// Stops the service as a signal would and waits until everything is written.
-    pub async fn stop(&mut self) {
+    pub(crate) async fn stop(&mut self) {
         self.stop.cancel();
         if let Some(running) = self.running.take() {
             running.await.expect("no panic").expect("a clean end");
@@ -168,12 +168,12 @@ impl TestApp {
     }
 
     /// A tenant on plan Pro with a sandbox Odoo reached by JSON-2, whose writes are two-step.
-    pub async fn tenant(&self, name: &str) -> TestTenant {
+    pub(crate) async fn tenant(&self, name: &str) -> TestTenant {
         self.tenant_on(name, "pro", ProtocolChoice::Auto).await
     }
 
     /// A tenant on that plan and wire. On a plan with a number of tools the default pair is enabled.
-    pub async fn tenant_on(&self, name: &str, plan: &str, protocol: ProtocolChoice) -> TestTenant {
+    pub(crate) async fn tenant_on(&self, name: &str, plan: &str, protocol: ProtocolChoice) -> TestTenant {
         let sandbox = Arc::new(SandboxOdoo::dominican_sample(name));
         let (odoo_url, server) = serve(Arc::clone(&sandbox).router()).await;
         let odoo = NewOdoo {
@@ -191,14 +191,14 @@ impl TestApp {
     }
 
     /// A tenant whose Odoo is at that address (a stub, a proxy, a real one).
-    pub async fn tenant_at(&self, name: &str, odoo: NewOdoo) -> (TenantId, String) {
+    pub(crate) async fn tenant_at(&self, name: &str, odoo: NewOdoo) -> (TenantId, String) {
         let new = NewTenant { name: name.to_owned(), rnc: None, plan: "pro".to_owned(), odoo: Some(odoo), tools: Vec::new() };
         let id = self.state.tenants.tenant_add(new, &actor()).await.expect("a tenant");
         (id, self.token(id, None).await.1)
     }
 
     /// One more token, limited to packs if any are named.
-    pub async fn token(&self, tenant: TenantId, packs: Option<&[&str]>) -> (TokenId, String) {
+    pub(crate) async fn token(&self, tenant: TenantId, packs: Option<&[&str]>) -> (TokenId, String) {
         let packs = packs.map(|packs| packs.iter().map(|pack| (*pack).to_owned()).collect());
         let new = NewToken { name: "prueba".to_owned(), packs, language: None, expires_at: None };
         let issued = self.state.tokens.token_issue(tenant, new, &actor()).await.expect("a token");
@@ -206,20 +206,20 @@ impl TestApp {
     }
 
     /// Sets a tenant's policy for writes; what is remembered of it is forgotten at once.
-    pub async fn write_policy(&self, tenant: TenantId, policy: WritePolicy) {
+    pub(crate) async fn write_policy(&self, tenant: TenantId, policy: WritePolicy) {
         let edit = TenantEdit { write_policy: Some(policy), ..TenantEdit::default() };
         self.edit(tenant, edit).await;
     }
 
     /// Edits a tenant; what is remembered of it is forgotten at once (a running service does so by itself within `DUNET_WATCH_MS`).
-    pub async fn edit(&self, tenant: TenantId, edit: TenantEdit) {
+    pub(crate) async fn edit(&self, tenant: TenantId, edit: TenantEdit) {
         self.state.tenants.tenant_edit(tenant, edit, &actor()).await.expect("edited");
         self.state.tokens.forget(tenant);
         self.state.connections.forget(tenant);
     }
 
     /// Loads a sample listing of that many taxpayers.
-    pub async fn padron(&self, rows: usize) {
+    pub(crate) async fn padron(&self, rows: usize) {
         let (padron, folder, now) = (self.state.padron.clone(), self.folder.path().join("sample"), self.clock.now());
         tokio::task::spawn_blocking(move || {
             let cutoff = (now - chrono::Duration::days(1)).date_naive();
@@ -231,7 +231,7 @@ impl TestApp {
     }
 
     /// Waits until the usage table has that many rows, and gives them oldest first.
-    pub async fn usage_rows(&self, count: usize) -> Vec<dunet::db::entities::tool_usage::Model> {
+    pub(crate) async fn usage_rows(&self, count: usize) -> Vec<dunet::db::entities::tool_usage::Model> {
         use sea_orm::{EntityTrait, QueryOrder};
         for _ in 0..200 {
             let rows = dunet::db::entities::tool_usage::Entity::find()
@@ -248,18 +248,18 @@ impl TestApp {
     }
 
     /// The address of the door.
-    pub fn mcp_url(&self) -> String {
+    pub(crate) fn mcp_url(&self) -> String {
         format!("{}/mcp", self.base)
     }
 
     /// A client of the legacy era with that token.
-    pub fn client(&self, token: &str) -> mcp::McpClient {
+    pub(crate) fn client(&self, token: &str) -> mcp::McpClient {
         mcp::McpClient::legacy(&self.mcp_url(), token)
     }
 }
 
 /// Settings as the command line would give them, with quick flushes.
-pub fn config(folder: PathBuf, database_url: &SecretString, settings: &[&str]) -> Config {
+pub(crate) fn config(folder: PathBuf, database_url: &SecretString, settings: &[&str]) -> Config {
     let folder = folder.display().to_string();
     let mut line = vec!["dunet", "--data-dir", &folder, "--database-url", database_url.expose_secret(), "--allow-private-odoo", "--usage-flush-ms", "20", "--watch-ms", "100"];
     line.extend(settings);
@@ -268,12 +268,12 @@ pub fn config(folder: PathBuf, database_url: &SecretString, settings: &[&str]) -
 }
 
 /// Who acts in tests.
-pub fn actor() -> Actor {
+pub(crate) fn actor() -> Actor {
     Actor("test".to_owned())
 }
 
 /// Serves an app on a free port until the handle is dropped.
-pub async fn serve(app: axum::Router) -> (String, tokio_util::task::AbortOnDropHandle<()>) {
+pub(crate) async fn serve(app: axum::Router) -> (String, tokio_util::task::AbortOnDropHandle<()>) {
     let listener = tokio::net::TcpListener::bind(SocketAddr::from((Ipv4Addr::LOCALHOST, 0))).await.expect("a port");
     let url = format!("http://{}", listener.local_addr().expect("bound"));
     let task = tokio::spawn(async move { axum::serve(listener, app).await.expect("served") });
@@ -281,6 +281,141 @@ pub async fn serve(app: axum::Router) -> (String, tokio_util::task::AbortOnDropH
 }
 
 /// A JSON object from pairs, for brevity.
-pub fn args(value: Value) -> Value {
+pub(crate) fn args(value: Value) -> Value {
     if value.is_null() { json!({}) } else { value }
+}
+
+/// A sandbox Odoo behind a porter who writes down what is asked and can keep everybody waiting.
+pub(crate) struct Porter {
+    pub sandbox: Arc<SandboxOdoo>,
+    pub odoo_url: String,
+    asked: std::sync::Mutex<Vec<String>>,
+    held: tokio::sync::watch::Sender<bool>,
+    server: std::sync::Mutex<Option<tokio_util::task::AbortOnDropHandle<()>>>,
+}
+
+impl Porter {
+    /// Serves a sandbox of that name behind a porter.
+    pub(crate) async fn new(name: &str) -> Arc<Self> {
+        let sandbox = Arc::new(SandboxOdoo::dominican_sample(name));
+        let listener = tokio::net::TcpListener::bind(SocketAddr::from((Ipv4Addr::LOCALHOST, 0))).await.expect("a port");
+        let odoo_url = format!("http://{}", listener.local_addr().expect("bound"));
+        let porter = Arc::new(Self {
+            sandbox: Arc::clone(&sandbox),
+            odoo_url,
+            asked: std::sync::Mutex::default(),
+            held: tokio::sync::watch::channel(false).0,
+            server: std::sync::Mutex::default(),
+        });
+        // A weak handle: the server must not keep the porter, who keeps the server.
+        let app = sandbox.router().layer(axum::middleware::from_fn_with_state(Arc::downgrade(&porter), porter_layer));
+        let server = served_on(listener, app);
+        *porter.server.lock().expect("not poisoned") = Some(server);
+        porter
+    }
+
+    /// How a tenant reaches it.
+    pub(crate) fn odoo(&self, protocol: ProtocolChoice) -> NewOdoo {
+        NewOdoo {
+            url: self.odoo_url.parse().expect("an address"),
+            database: self.sandbox.database().to_owned(),
+            login: self.sandbox.login().to_owned(),
+            secret: SecretString::from(self.sandbox.api_key().to_owned()),
+            protocol,
+        }
+    }
+
+    /// The paths asked for so far.
+    pub(crate) fn asked(&self) -> Vec<String> {
+        self.asked.lock().expect("not poisoned").clone()
+    }
+
+    /// How often a path that ends so was asked for.
+    pub(crate) fn asked_for(&self, end: &str) -> usize {
+        self.asked().iter().filter(|path| path.ends_with(end)).count()
+    }
+
+    /// Keeps every request waiting from now on, or lets all go.
+    pub(crate) fn hold(&self, hold: bool) {
+        self.held.send_replace(hold);
+    }
+
+    /// Waits until so many requests came in all.
+    pub(crate) async fn until_asked(&self, count: usize) {
+        until(&format!("{count} requests to Odoo"), || async { self.asked().len() >= count }).await;
+    }
+}
+
+async fn porter_layer(
+    axum::extract::State(porter): axum::extract::State<std::sync::Weak<Porter>>,
+    request: axum::extract::Request,
+    next: axum::middleware::Next,
+) -> axum::response::Response {
+    if let Some(porter) = porter.upgrade() {
+        porter.asked.lock().expect("not poisoned").push(request.uri().path().to_owned());
+        let mut held = porter.held.subscribe();
+        drop(porter);
+        // Fails when the porter is gone, and with it the test.
+        drop(held.wait_for(|held| !held).await);
+    }
+    next.run(request).await
+}
+
+fn served_on(listener: tokio::net::TcpListener, app: axum::Router) -> tokio_util::task::AbortOnDropHandle<()> {
+    tokio_util::task::AbortOnDropHandle::new(tokio::spawn(async move { axum::serve(listener, app).await.expect("served") }))
+}
+
+/// Asks again until it is so, for ten seconds at most.
+pub(crate) async fn until<F, Fut>(what: &str, is_so: F)
+where
+    F: Fn() -> Fut,
+    Fut: Future<Output = bool>,
+{
+    for _ in 0..400 {
+        if is_so().await {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(25)).await;
+    }
+    panic!("did not come about in ten seconds: {what}");
+}
+
+impl TestApp {
+    /// What another process on the same database and vault key sees: a state of its own, nothing running.
+    pub(crate) async fn another_process(&self) -> AppState {
+        let config = config(self.folder.path().to_path_buf(), &self.database_url, &[]);
+        AppState::open(config, Vault::from_keys(&VAULT_KEY, None), self.clock.clone()).await.expect("the state opens").0
+    }
+
+    /// The same with other master keys.
+    pub(crate) async fn another_process_with(&self, vault: Vault) -> AppState {
+        let config = config(self.folder.path().to_path_buf(), &self.database_url, &[]);
+        AppState::open(config, vault, self.clock.clone()).await.expect("the state opens").0
+    }
+
+    /// Every row of every table as text: `table: row`.
+    pub(crate) async fn dump(&self) -> Vec<String> {
+        use sea_orm::Statement;
+        let db = &self.state.db;
+        let backend = db.get_database_backend();
+        let query = async |sql: String| db.query_all_raw(Statement::from_string(backend, sql)).await.expect("rows");
+        let names = match self.backend {
+            Backend::Sqlite => "select name from sqlite_master where type = 'table'",
+            Backend::Postgres => "select tablename::text as name from pg_tables where schemaname = 'public'",
+        };
+        let mut all = Vec::new();
+        for table in query(names.to_owned()).await {
+            let table: String = table.try_get("", "name").expect("a name");
+            let sql = match self.backend {
+                Backend::Postgres => format!("select row_to_json(t)::text as line from \"{table}\" t"),
+                Backend::Sqlite => {
+                    let columns = query(format!("select name from pragma_table_info('{table}')")).await;
+                    let columns: Vec<String> = columns.iter().map(|row| format!("quote(\"{}\")", row.try_get::<String>("", "name").expect("a name"))).collect();
+                    format!("select {} as line from \"{table}\"", columns.join(" || ' ' || "))
+                }
+            };
+            all.extend(query(sql).await.iter().map(|row| format!("{table}: {}", row.try_get::<String>("", "line").expect("a line"))));
+        }
+        all
+    }
 }
