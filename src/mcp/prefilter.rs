@@ -11,7 +11,7 @@ use axum::response::Response;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use serde_json::{Value, json};
 
-use super::json_rpc::{self, HEADER_MISMATCH, INVALID_REQUEST, PARSE_ERROR, UNSUPPORTED_VERSION};
+use super::json_rpc::{self, HEADER_MISMATCH, INVALID_PARAMS, INVALID_REQUEST, PARSE_ERROR, UNSUPPORTED_VERSION};
 use super::server::VERSIONS;
 
 /// The version of the stateless era: what it sends in the header it repeats in `_meta`.
@@ -40,7 +40,12 @@ pub(super) async fn layer(State(body_bytes_max): State<usize>, request: Request,
         return *refusal;
     }
     widen_accept(&mut parts.headers);
-    next.run(Request::from_parts(parts, Body::from(bytes))).await
+    let response = next.run(Request::from_parts(parts, Body::from(bytes))).await;
+    if response.status() == StatusCode::UNSUPPORTED_MEDIA_TYPE {
+        // The content type was checked above: what rmcp means is a message it cannot read (a key that stands twice, a broken response).
+        return json_rpc::error(StatusCode::BAD_REQUEST, &Value::Null, INVALID_REQUEST, "the body is not a JSON-RPC message", None);
+    }
+    response
 }
 
 fn is_json(headers: &HeaderMap) -> bool {
@@ -68,6 +73,14 @@ fn check(headers: &HeaderMap, bytes: &Bytes) -> Result<(), Box<Response>> {
     }
     if !message.get("method").is_some_and(Value::is_string) && !message.contains_key("result") && !message.contains_key("error") {
         return refuse(&id, INVALID_REQUEST, "`method` is missing", None);
+    }
+    match message.get("params") {
+        // rmcp drops parameters it cannot read where they are optional, and answers as if there were none.
+        Some(params) if !(params.is_object() || params.is_null()) => return refuse(&id, INVALID_PARAMS, "`params` must be an object", None),
+        Some(params) if params.get("cursor").is_some_and(|cursor| !(cursor.is_string() || cursor.is_null())) => {
+            return refuse(&id, INVALID_PARAMS, "`cursor` must be a text", None);
+        }
+        _ => {}
     }
     let in_meta = message.get("params").and_then(|params| params.get("_meta")).and_then(|meta| meta.get("io.modelcontextprotocol/protocolVersion"));
     match headers.get(VERSION_HEADER).map(HeaderValue::to_str) {

@@ -60,6 +60,7 @@ const OTHER_SERVICES: [u16; 22] = [
 ];
 
 /// Whether an address belongs to the public Internet.
+#[must_use]
 pub fn is_public(address: IpAddr) -> bool {
     match address {
         IpAddr::V4(address) => !NOT_PUBLIC_V4.iter().any(|net| net.contains(&address)),

@@ -64,41 +64,49 @@ impl fmt::Debug for OdooClient {
 
 impl OdooClient {
     /// The server's version.
+    #[must_use]
     pub fn version(&self) -> &OdooVersion {
         &self.shared.version
     }
 
     /// The wire in use.
+    #[must_use]
     pub fn protocol(&self) -> Protocol {
         self.shared.protocol
     }
 
     /// The user's id.
+    #[must_use]
     pub fn uid(&self) -> i64 {
         self.shared.uid
     }
 
     /// The server's address, ending in `/`.
+    #[must_use]
     pub fn base_url(&self) -> &Url {
         &self.shared.http.base
     }
 
     /// The database's name.
+    #[must_use]
     pub fn database(&self) -> &str {
         &self.shared.database
     }
 
     /// The user's language (`es_DO`), where Odoo told it. It is not sent by itself: see [`Self::with_context`].
+    #[must_use]
     pub fn user_lang(&self) -> Option<&str> {
         self.shared.lang.as_deref()
     }
 
     /// The user's time zone (`America/Santo_Domingo`), where Odoo told it.
+    #[must_use]
     pub fn user_tz(&self) -> Option<&str> {
         self.shared.tz.as_deref()
     }
 
     /// Requests and time so far, over all clones that share the meter.
+    #[must_use]
     pub fn metrics(&self) -> &CallMeter {
         &self.meter
     }

@@ -148,6 +148,7 @@ impl Default for OdooLimits {
 
 impl OdooLimits {
     /// The part that the decoders keep.
+    #[must_use]
     pub fn decode(&self) -> DecodeLimits {
         DecodeLimits {
             depth_max: self.depth_max,

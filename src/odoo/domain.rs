@@ -190,6 +190,7 @@ impl Term {
 }
 
 /// Makes `%`, `_` and `\` of a text stand for themselves in `like` and `ilike`.
+#[must_use]
 pub fn escape_like(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for c in text.chars() {
@@ -209,6 +210,7 @@ impl From<Term> for Domain {
 
 impl Domain {
     /// No condition: said out loud, never the result of a failure.
+    #[must_use]
     pub fn all() -> Self {
         Domain::All
     }
@@ -224,6 +226,7 @@ impl Domain {
     }
 
     /// A domain that no record fits.
+    #[must_use]
     pub fn nothing() -> Self {
         Domain::Term(Term::new("id", Operator::In, Value::Array(Vec::new())))
     }
@@ -269,6 +272,7 @@ impl Domain {
     }
 
     /// Odoo's prefix notation: `["|", ["a", "=", 1], ["b", "=", 2]]`.
+    #[must_use]
     pub fn to_value(&self) -> Value {
         let mut out = Vec::new();
         self.push(&mut out);

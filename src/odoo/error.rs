@@ -82,6 +82,7 @@ impl OdooError {
 
     /// Whether the request may have been executed although there is no (usable) answer. After a write this
     /// means: look before doing it again.
+    #[must_use]
     pub fn outcome_unknown(&self) -> bool {
         matches!(
             self.kind,
@@ -92,6 +93,7 @@ impl OdooError {
     }
 
     /// Whether the same **read** may succeed a little later. A write must look at [`Self::outcome_unknown`] first.
+    #[must_use]
     pub fn retryable(&self) -> bool {
         matches!(
             self.kind,

@@ -31,6 +31,7 @@ pub(super) struct Related {
 
 impl Fields {
     /// No field yet; `id` is always read.
+    #[must_use]
     pub fn new() -> Self {
         Self::default()
     }
@@ -116,11 +117,13 @@ impl Fields {
     }
 
     /// Names only, for `search_read` and `read`.
+    #[must_use]
     pub fn names(&self) -> Vec<&str> {
         self.0.iter().map(|(name, _)| name.as_str()).collect()
     }
 
     /// The `specification` of `web_read`, `web_search_read`, `web_save`, and the `fields_spec` of `onchange`.
+    #[must_use]
     pub fn specification(&self) -> Value {
         let entry = |kind: &Kind| match kind {
             Kind::Many2One(related) => {
@@ -214,6 +217,7 @@ pub struct Page {
 
 impl Page {
     /// The first so many, in the model's own order.
+    #[must_use]
     pub fn first(limit: u32) -> Self {
         Self {
             limit,

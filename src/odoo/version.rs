@@ -48,16 +48,19 @@ impl OdooVersion {
     }
 
     /// Whether the server is one of Odoo Online's intermediate lines.
+    #[must_use]
     pub fn is_saas(&self) -> bool {
         self.text.starts_with("saas~") || self.minor > 0
     }
 
     /// Whether this client speaks to it: 14 and later (what is newer than 20 is treated as 20).
+    #[must_use]
     pub fn is_supported(&self) -> bool {
         self.major >= MAJOR_MIN
     }
 
     /// `POST /json/2/<model>/<method>`: 19.0, and Online from saas~18.4.
+    #[must_use]
     pub fn has_json2(&self) -> bool {
         self.is_like_19()
     }
@@ -68,41 +71,49 @@ impl OdooVersion {
     }
 
     /// `/xmlrpc/2` and `/jsonrpc`: gone in 22 and in saas~21.1.
+    #[must_use]
     pub fn has_legacy_rpc(&self) -> bool {
         (self.major, self.minor) < (21, 1)
     }
 
     /// `web_search_read` with a `specification` (17 and later; before, the name stood for another shape).
+    #[must_use]
     pub fn has_web_search_read(&self) -> bool {
         self.major >= 17
     }
 
     /// `web_read` with a `specification`.
+    #[must_use]
     pub fn has_web_read(&self) -> bool {
         self.major >= 17
     }
 
     /// `web_save(vals, specification)`: writes and reads back in one call.
+    #[must_use]
     pub fn has_web_save(&self) -> bool {
         self.major >= 17
     }
 
     /// `onchange(values, field_names, fields_spec)`: the whole form is computed, nothing is written.
+    #[must_use]
     pub fn has_onchange_spec(&self) -> bool {
         self.major >= 17
     }
 
     /// `has_access(operation)`; before it, `check_access_rights(operation, raise_exception=False)`.
+    #[must_use]
     pub fn has_has_access(&self) -> bool {
         self.major >= 18
     }
 
     /// `formatted_read_group`; before it, `read_group`.
+    #[must_use]
     pub fn has_formatted_read_group(&self) -> bool {
         self.major >= 19
     }
 
     /// The unit of a line of `sale.order.line`.
+    #[must_use]
     pub fn sale_line_uom_field(&self) -> &'static str {
         if self.is_like_19() {
             "product_uom_id"
@@ -112,6 +123,7 @@ impl OdooVersion {
     }
 
     /// The taxes of a line of `sale.order.line`.
+    #[must_use]
     pub fn sale_line_tax_field(&self) -> &'static str {
         if self.is_like_19() {
             "tax_ids"
@@ -121,16 +133,19 @@ impl OdooVersion {
     }
 
     /// `res.partner.mobile`: removed in 19.
+    #[must_use]
     pub fn partner_has_mobile(&self) -> bool {
         !self.is_like_19()
     }
 
     /// `res.partner.company_type` (`person` / `company`): there in every series known; `is_company` is what is stored.
+    #[must_use]
     pub fn company_type_on_partner(&self) -> bool {
         true
     }
 
     /// The groups of `res.users`.
+    #[must_use]
     pub fn user_groups_field(&self) -> &'static str {
         if self.is_like_19() {
             "group_ids"
@@ -140,6 +155,7 @@ impl OdooVersion {
     }
 
     /// The moves of `stock.picking`.
+    #[must_use]
     pub fn picking_moves_field(&self) -> &'static str {
         if self.major >= 16 {
             "move_ids"
@@ -149,6 +165,7 @@ impl OdooVersion {
     }
 
     /// Whether `sale.order.state` knows `done` (later a `locked` flag beside `sale`).
+    #[must_use]
     pub fn sale_order_has_done_state(&self) -> bool {
         self.major < 17
     }

@@ -157,7 +157,7 @@ impl ToolError {
     /// Several fit; `candidates` is the list to choose from, already public.
     #[must_use]
     pub fn ambiguous(what: &'static str, value: impl Into<String>, candidates: Value) -> Self {
-        Self::new(Code::VariosPosibles).fact("que", what).fact("valor", value).data(serde_json::json!({ "candidatos": candidates }))
+        Self::new(Code::VariosPosibles).fact("que", what).fact("valor", value).data(Value::Object([("candidatos".to_owned(), candidates)].into_iter().collect()))
     }
 }
 

@@ -21,6 +21,7 @@ pub struct Fault {
 }
 
 /// A `methodCall` document. `null` becomes `<nil/>`, which Odoo 14 to 19 accept.
+#[must_use]
 pub fn encode_call(method: &str, params: &[Value]) -> Vec<u8> {
     let mut out = String::with_capacity(256);
     out.push_str("<?xml version=\"1.0\"?><methodCall><methodName>");
@@ -36,6 +37,7 @@ pub fn encode_call(method: &str, params: &[Value]) -> Vec<u8> {
 }
 
 /// A `methodResponse` with a value. `null` becomes `<boolean>0</boolean>`, as Odoo writes empty fields.
+#[must_use]
 pub fn encode_answer(value: &Value) -> Vec<u8> {
     let mut out = String::with_capacity(256);
     out.push_str("<?xml version=\"1.0\"?>\n<methodResponse><params><param>");
@@ -45,6 +47,7 @@ pub fn encode_answer(value: &Value) -> Vec<u8> {
 }
 
 /// A `methodResponse` with a fault. Odoo sends it with HTTP status 200.
+#[must_use]
 pub fn encode_fault(code: i64, text: &str) -> Vec<u8> {
     let mut fault = Map::new();
     fault.insert("faultCode".to_owned(), Value::from(code));

@@ -92,6 +92,7 @@ impl Tool for OdooContexto {
     const ABOUT: &'static str = "Úsela al comenzar para saber con qué empresa, moneda, zona horaria y versión de Odoo se trabaja, qué aplicaciones y herramientas hay y cuántas llamadas quedan. \
         No muestra clientes, productos ni ventas.";
     const PACKS: &'static [Pack] = &[Pack::Voice, Pack::Sales, Pack::Analyst];
+    const NEEDS: &'static [(&'static str, &'static str)] = &[("res.company", "read"), ("res.users", "read")];
     const ASKS_ODOO: bool = true;
     type Input = Input;
     type Output = Output;

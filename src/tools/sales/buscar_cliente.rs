@@ -51,6 +51,7 @@ impl Tool for BuscarCliente {
     const ABOUT: &'static str = "Úsela para saber quién es un cliente de la empresa en Odoo, por RNC, cédula, teléfono, correo o nombre. \
         No consulta la DGII (consultar_rnc_dgii) ni registra clientes nuevos (crear_cliente).";
     const PACKS: &'static [Pack] = &[Pack::Voice, Pack::Sales];
+    const NEEDS: &'static [(&'static str, &'static str)] = &[("res.partner", "read")];
     const ASKS_ODOO: bool = true;
     type Input = Input;
     type Output = Output;

@@ -99,6 +99,7 @@ impl Tool for BuscarProductos {
     const ABOUT: &'static str = "Úsela para encontrar productos y decir su precio y existencia; con cliente_id da el precio de la lista de ese cliente. \
         No aparta ni cotiza (crear_cotizacion), y nunca muestra costos.";
     const PACKS: &'static [Pack] = &[Pack::Voice, Pack::Sales];
+    const NEEDS: &'static [(&'static str, &'static str)] = &[("product.product", "read")];
     const ASKS_ODOO: bool = true;
     type Input = Input;
     type Output = Output;

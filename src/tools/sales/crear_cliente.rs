@@ -138,6 +138,7 @@ impl WriteTool for CrearCliente {
     const ABOUT: &'static str = "Úsela para registrar un cliente nuevo en Odoo: basta su RNC (se completa con la DGII) o su nombre. \
         Si ya existe por RNC, teléfono o correo, devuelve el existente y no lo modifica. Para solo buscar, buscar_cliente.";
     const PACKS: &'static [Pack] = &[Pack::Voice, Pack::Sales, Pack::Writes];
+    const NEEDS: &'static [(&'static str, &'static str)] = &[("res.partner", "read"), ("res.partner", "create"), ("res.country", "read")];
     type Input = Input;
     type Plan = Plan;
     type Output = Output;

@@ -13,7 +13,8 @@ use super::partners;
 use super::products::{self, Product};
 use super::quotation::{self, LineOrder, Priced};
 use super::rows;
-use crate::odoo::OdooClient;
+use crate::odoo::domain::Term;
+use crate::odoo::{OdooClient, Page};
 use crate::tools::cx::ToolCx;
 use crate::tools::error::ToolError;
 use crate::tools::tool::{Pack, Planned, WriteTool};
@@ -58,6 +59,7 @@ impl WriteTool for CrearCotizacion {
     const ABOUT: &'static str = "Úsela para cotizar productos a un cliente que ya existe: muestra precios e ITBIS y, al confirmar, crea el borrador con número, total y enlace. \
         No la envía ni la convierte en pedido. Cliente nuevo: crear_cliente; cotización ya hecha: ver_cotizacion.";
     const PACKS: &'static [Pack] = &[Pack::Voice, Pack::Sales, Pack::Writes];
+    const NEEDS: &'static [(&'static str, &'static str)] = &[("res.partner", "read"), ("product.product", "read"), ("sale.order", "read"), ("sale.order", "create"), ("sale.order.line", "create")];
     type Input = Input;
     type Plan = Plan;
     type Output = Output;
@@ -263,13 +265,21 @@ struct Made {
 /// Writes it and reads it back: one request on Odoo 17 and later.
 async fn create(odoo: &OdooClient, values: Map<String, Value>) -> Result<Made, ToolError> {
     let fields = quotation::fields(odoo);
+    let origin = values.get("origin").cloned().unwrap_or_default();
     let record = if odoo.version().has_web_save() {
         let named = Map::from_iter([("vals".to_owned(), Value::Object(values)), ("specification".to_owned(), fields.specification())]);
         let mut answer = odoo.call_write("sale.order", "web_save", Some(&[]), named).await?;
-        let record = answer.as_array_mut().and_then(|records| records.first_mut()).map(Value::take);
-        let Some(Value::Object(mut record)) = record else { return Err(unreadable()) };
-        fields.normalize(&mut record);
-        record
+        match answer.as_array_mut().and_then(|records| records.first_mut()).map(Value::take) {
+            Some(Value::Object(mut record)) => {
+                fields.normalize(&mut record);
+                record
+            }
+            // XML-RPC's "cannot marshal": it was written, and Odoo could not say what. Its origin finds it.
+            _ => {
+                let found = odoo.search_page("sale.order", &Term::eq("origin", origin).into(), &fields, &Page::first(1).ordered("id desc")).await;
+                found.ok().and_then(|found| found.records.into_iter().next()).ok_or_else(unreadable)?
+            }
+        }
     } else {
         let id = odoo.create("sale.order", values).await?;
         odoo.read("sale.order", &[id], &fields).await.ok().and_then(|records| records.into_iter().next()).ok_or_else(unreadable)?

@@ -98,6 +98,7 @@ impl Tool for VerCotizacion {
     const ABOUT: &'static str = "Úsela para ver una cotización o un pedido por su número: estado, líneas, total, vencimiento y enlace para el cliente. \
         No la cambia ni la envía; para hacer una nueva, crear_cotizacion.";
     const PACKS: &'static [Pack] = &[Pack::Voice, Pack::Sales];
+    const NEEDS: &'static [(&'static str, &'static str)] = &[("sale.order", "read"), ("sale.order.line", "read")];
     const ASKS_ODOO: bool = true;
     type Input = Input;
     type Output = Output;

@@ -31,6 +31,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 pub(crate) mod mcp;
+pub(crate) mod odoo;
 
 /// The master key of test services.
 pub(crate) const VAULT_KEY: [u8; 32] = [7; 32];

@@ -5,6 +5,8 @@
 //! companies of [`ANCHORS`], documented by their owners, are always in. The same number of rows and seed give the
 //! same listing.
 
+mod words;
+
 use std::fs::{self, File};
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
@@ -13,6 +15,7 @@ use chrono::{Datelike, Days, NaiveDate};
 use zip::write::SimpleFileOptions;
 use zip::{CompressionMethod, ZipWriter};
 
+use self::words::{ACTIVITIES, BODIES, GIVEN, LEGAL, PLACES, STATUSES, SURNAMES, SYLLABLES, TRADES};
 use super::identifier::{TaxpayerId, luhn_check_digit, rnc_check_digit};
 use super::read::Taxpayer;
 use super::report::SourceKind;
@@ -28,153 +31,6 @@ pub const ANCHORS: [(&str, &str, &str, &str, &str); 3] = [
     ("401506254", "DIRECCION GENERAL DE IMPUESTOS INTERNOS", "DGII", "SERV GRALES DE LA ADM PÚBLICA", ""),
     ("401007551", "BANCO CENTRAL DE LA REPUBLICA DOMINICANA", "", "SERV GRALES DE LA ADM PÚBLICA", "1947-10-23"),
 ];
-
-const GIVEN: &[&str] = &[
-    "MARIA",
-    "ANA",
-    "ROSA",
-    "CARMEN",
-    "ALTAGRACIA",
-    "YOLANDA",
-    "MERCEDES",
-    "RAMONA",
-    "YESENIA",
-    "BEGOÑA",
-    "SOFIA",
-    "JUAN",
-    "JOSE",
-    "LUIS",
-    "RAMON",
-    "MIGUEL",
-    "RAFAEL",
-    "PEDRO",
-    "FRANCISCO",
-    "MANUEL",
-    "CARLOS",
-    "VICTOR",
-    "DOMINGO",
-    "FELIX",
-    "NELSON",
-    "IÑAKI",
-];
-const SURNAMES: &[&str] = &[
-    "PEREZ",
-    "RODRIGUEZ",
-    "MARTINEZ",
-    "GARCIA",
-    "SANCHEZ",
-    "RAMIREZ",
-    "PEÑA",
-    "NUÑEZ",
-    "MUÑOZ",
-    "JIMENEZ",
-    "DIAZ",
-    "REYES",
-    "SANTANA",
-    "MEJIA",
-    "POLANCO",
-    "VASQUEZ",
-    "HERNANDEZ",
-    "GOMEZ",
-    "CABRERA",
-    "TAVAREZ",
-    "ACOSTA",
-    "UREÑA",
-    "BRITO",
-    "ORTIZ",
-    "ROSARIO",
-    "MEDINA",
-    "MATOS",
-    "CASTILLO",
-    "GUZMAN",
-    "PICHARDO",
-    "ARIAS",
-    "DE LA CRUZ",
-    "DE LOS SANTOS",
-    "DE LEON",
-    "QUIÑONES",
-];
-const TRADES: &[&str] = &[
-    "INVERSIONES",
-    "CONSTRUCTORA",
-    "COMERCIAL",
-    "DISTRIBUIDORA",
-    "FERRETERIA",
-    "SUPERMERCADO",
-    "GRUPO",
-    "SERVICIOS",
-    "TRANSPORTE",
-    "REPUESTOS",
-    "FARMACIA",
-    "LABORATORIO",
-    "IMPORTADORA",
-    "AGROPECUARIA",
-    "CAFETERIA",
-    "PANADERIA",
-    "COLMADO",
-    "HOTEL",
-    "RESTAURANT",
-    "CONSULTORES",
-    "SOLUCIONES",
-    "TECNOLOGIA",
-    "SEGURIDAD",
-    "INMOBILIARIA",
-    "TALLER",
-    "PLASTICOS",
-    "MUEBLERIA",
-    "DISEÑO",
-    "LOGISTICA",
-    "ENERGIA",
-];
-const PLACES: &[&str] = &[
-    "DEL CARIBE",
-    "DEL ESTE",
-    "DEL CIBAO",
-    "NACIONAL",
-    "DOMINICANA",
-    "QUISQUEYA",
-    "LA ALTAGRACIA",
-    "SAN MIGUEL",
-    "EL PROGRESO",
-    "INTERNACIONAL",
-    "INDUSTRIAL",
-    "& ASOCIADOS",
-    "Y COMPAÑIA",
-    "DEL SUR",
-    "LA ESPAÑOLA",
-    "SIGLO 21",
-    "LAS AMERICAS",
-    "TROPICAL",
-    "GLOBAL",
-    "MONTAÑA VERDE",
-];
-const BODIES: &[&str] = &["CONDOMINIO", "FUNDACION", "ASOCIACION DE", "IGLESIA", "COOPERATIVA", "CLUB", "JUNTA DE VECINOS", "PATRONATO"];
-const LEGAL: &[&str] = &[" SRL", " SRL", " SRL", " SRL", " SRL", " SRL", " EIRL", " S A", " C POR A", " S R L", " SAS", ""];
-const SYLLABLES: &[&str] = &[
-    "BA", "BE", "BRI", "CA", "CE", "CO", "CU", "DA", "DEL", "DI", "DO", "FA", "FI", "GA", "GLO", "GU", "JA", "LA", "LE", "LI", "LO", "LU", "MA", "ME", "MI", "MO", "NA", "NE",
-    "NI", "NO", "PA", "PE", "PI", "PLA", "PO", "QUI", "RA", "RE", "RI", "RO", "SA", "SE", "SI", "SO", "TA", "TE", "TI", "TO", "TRA", "TU", "VA", "VE", "VI", "XA", "YA", "ZA",
-    "ZE", "ZO",
-];
-const ACTIVITIES: &[&str] = &[
-    "EMPLEADOS (ASALARIADOS)",
-    "COLMADOS",
-    "SERVICIOS JURÍDICOS",
-    "CONDOMINIOS",
-    "CAFETERÍAS",
-    "PRESTAMO DE DINERO",
-    "FARMACIAS",
-    "VENTA AL POR MAYOR DE MATERIALES DE CONSTRUCCIÓN N.C.P.",
-    "VENTA AL POR MENOR DE PRENDAS DE VESTIR",
-    "CONSTRUCCIÓN, REFORMA Y REPARACIÓN DE EDIFICIOS RESIDENCIALES",
-    "SERVICIOS DE CONSULTORES EN INFORMÁTICA Y SUMINISTRO DE PROGRAMAS",
-    "SERVICIO DE TRANSPORTE AUTOMOTOR DE CARGA N.C.P.",
-    "MANTENIMIENTO Y REPARACIÓN DE VEHÍCULOS AUTOMOTORES",
-    "CULTIVO DE CAÑA DE AZÚCAR",
-    "SERVICIOS DE ORGANIZACIONES RELIGIOSAS",
-    "ZONAS FRANCAS INDUSTRIALES",
-];
-/// Status and its share in thousandths.
-const STATUSES: &[(&str, u64)] = &[("ACTIVO", 500), ("SUSPENDIDO", 390), ("DADO DE BAJA", 95), ("CESE TEMPORAL", 10), ("ANULADO", 3), ("RECHAZADO", 2)];
 
 /// What to write.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
