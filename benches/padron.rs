@@ -116,6 +116,7 @@ fn queries(taxpayers: &[Taxpayer]) -> Vec<(&'static str, Vec<String>)> {
                 text.into_iter().collect()
             }),
         ),
+        ("sixteen common words", (0..QUERIES_PER_KIND).map(|i| (0..16).map(|j| common[(i * 5 + j * 3) % 10]).collect::<Vec<_>>().join(" ")).collect()),
         ("nothing like it", (0..QUERIES_PER_KIND).map(|i| format!("QWXZK{i} PEREZ")).collect()),
     ]
 }

@@ -170,6 +170,10 @@ pub struct PadronConfig {
     #[arg(long, env = "DUNET_PADRON_URL", default_value = "https://dgii.gov.do/app/WebApps/Consultas/RNC/", global = true, hide_short_help = true)]
     pub padron_url: Url,
 
+    /// What the fetch calls itself; an address to write to is good manners.
+    #[arg(long, env = "DUNET_PADRON_USER_AGENT", default_value = concat!("Dunet/", env!("CARGO_PKG_VERSION")), global = true, hide_short_help = true)]
+    pub padron_user_agent: String,
+
     /// Fewest rows a listing must have to be activated.
     #[arg(long, env = "DUNET_PADRON_ROWS_MIN", default_value_t = 500_000, global = true, hide_short_help = true)]
     pub padron_rows_min: u64,

@@ -101,7 +101,7 @@ pub(super) async fn run(command: PadronCommand, config: &Config, out: Out) -> an
 /// # Errors
 /// The files could not be fetched, or were refused.
 pub async fn fetch_and_import(config: &Config, db: &DatabaseConnection, clock: &Clock, padron: &Padron) -> anyhow::Result<Option<ImportReport>> {
-    let options = FetchOptions { base_url: config.padron.padron_url.clone(), ..FetchOptions::default() };
+    let options = FetchOptions { base_url: config.padron.padron_url.clone(), user_agent: config.padron.padron_user_agent.clone(), ..FetchOptions::default() };
     let actor = Actor::service();
     let fetched = fetch(&config.padron_dir().join("fetched"), &options).await;
     let refused = |message: String| PadronEvent { action: "fetch", outcome: "refused", cutoff: None, rows: None, message: Some(message), report: None };

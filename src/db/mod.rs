@@ -26,7 +26,8 @@ pub async fn connect(url: &SecretString, connections_max: u32) -> anyhow::Result
     }
     let mut options = ConnectOptions::new(text.to_owned());
     options
-        .max_connections(connections_max)
+        // Two at least: on PostgreSQL migrations hold a lock on one while they run on another.
+        .max_connections(connections_max.max(2))
         .acquire_timeout(Duration::from_secs(ACQUIRE_TIMEOUT_S))
         .sqlx_logging(false)
         .map_sqlx_sqlite_opts(|sqlite| {

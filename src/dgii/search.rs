@@ -24,6 +24,9 @@ const TYPO_CHARS_MAX: usize = 24;
 /// Words that may replace a mistyped one, the most frequent first.
 const TYPO_WORDS_MAX: usize = 8;
 
+/// Known words that are taken for a typo in turn, when all words are known but no name has them together.
+const TYPO_SUSPECTS_MAX: usize = 4;
+
 /// A question for names.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NameQuery {
@@ -144,15 +147,15 @@ impl Search<'_> {
 
     /// Replaces words that no name has by words one letter away; if every word occurs somewhere, each in turn.
     fn one_typo(&self, words: &[&str], found: &mut Found) -> rusqlite::Result<()> {
-        let mut unknown = Vec::new();
+        let mut by_rarity = Vec::with_capacity(words.len());
         for (at, word) in words.iter().enumerate() {
-            if self.rows_with(word)?.is_none() {
-                unknown.push(at);
-            }
+            by_rarity.push((self.rows_with(word)?.unwrap_or(0), at));
         }
-        let suspects: Vec<usize> = match unknown.as_slice() {
-            [] => (0..words.len()).collect(),
-            [one] => vec![*one],
+        by_rarity.sort_unstable();
+        let suspects: Vec<usize> = match by_rarity.iter().filter(|(rows, _)| *rows == 0).count() {
+            // The rarest ones first: a typo that is a word by chance is seldom a common one.
+            0 => by_rarity.iter().take(TYPO_SUSPECTS_MAX).map(|(_, at)| *at).collect(),
+            1 => vec![by_rarity[0].1],
             // Two unknown words are two typos: not this step's business.
             _ => return Ok(()),
         };

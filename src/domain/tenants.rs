@@ -358,14 +358,20 @@ impl Tenants {
     /// # Errors
     /// There is none, an unknown plan, an incomplete Odoo connection, or the database.
     pub async fn tenant_edit(&self, id: TenantId, edit: TenantEdit, actor: &Actor) -> Result<(), TenantError> {
-        let (client, _) = self.client_find(id).await?;
+        let plan = match edit.plan {
+            Some(code) => Some(self.plan_find(&code).await?),
+            None => None,
+        };
+        // Read under the lock: two edits, or an edit and a change of keys, must not undo each other.
+        let transaction = db::begin_write(&self.db).await?;
+        let client = clients::Entity::find_by_id(id.uuid()).lock_exclusive().one(&transaction).await?.ok_or_else(|| TenantError::Unknown(id.to_string()))?;
         let before = public_json(&client);
         let mut row = client;
         if let Some(name) = edit.name {
             row.name = checked_name(&name)?;
         }
-        if let Some(plan) = edit.plan {
-            row.plan_code = self.plan_find(&plan).await?.code;
+        if let Some(plan) = plan {
+            row.plan_code = plan.code;
         }
         if let Some(secret) = &edit.odoo_secret {
             row.odoo_secret_sealed = Some(self.vault.seal(id, &Sealed(row.data_key_sealed.clone()), ODOO_SECRET_FIELD, secret)?.0);
@@ -387,7 +393,6 @@ impl Tenants {
         if edit.odoo_secret.is_some() {
             after["odoo_secret"] = json!("replaced");
         }
-        let transaction = db::begin_write(&self.db).await?;
         row.into_active_model().reset_all().update(&transaction).await?;
         let change = Change { tenant: Some(id), action: "tenant.edit", subject: id.to_string(), before: Some(before), after: Some(after) };
         audit::record(&transaction, &self.clock, actor, change).await?;

@@ -13,7 +13,7 @@ use serde_json::json;
 use tower::ServiceBuilder;
 use tower::layer::util::{Identity, Stack};
 use tower_http::catch_panic::CatchPanicLayer;
-use tower_http::request_id::{MakeRequestUuid, PropagateRequestIdLayer, RequestId, SetRequestIdLayer};
+use tower_http::request_id::{MakeRequestId, MakeRequestUuid, PropagateRequestIdLayer, RequestId, SetRequestIdLayer};
 use tower_http::set_header::SetResponseHeaderLayer;
 use tower_http::timeout::TimeoutLayer;
 use tower_http::trace::{HttpMakeClassifier, TraceLayer};
@@ -44,13 +44,14 @@ pub struct HttpSettings {
 /// Gives every request an id. What a client sends under that name is not believed: ids are ours, so that logs can be trusted.
 #[must_use]
 pub fn request_id_set() -> Stack<SetRequestIdLayer<MakeRequestUuid>, Stack<SetRequestHeaderLayer, Identity>> {
-    ServiceBuilder::new().layer(drop_request_id()).layer(SetRequestIdLayer::new(REQUEST_ID.clone(), MakeRequestUuid)).into_inner()
+    ServiceBuilder::new().layer(replace_request_id()).layer(SetRequestIdLayer::new(REQUEST_ID.clone(), MakeRequestUuid)).into_inner()
 }
 
 type SetRequestHeaderLayer = tower_http::set_header::SetRequestHeaderLayer<fn(&Request<Body>) -> Option<HeaderValue>>;
 
-fn drop_request_id() -> SetRequestHeaderLayer {
-    SetRequestHeaderLayer::overriding(REQUEST_ID.clone(), |_| None)
+/// tower-http keeps a header that is there already, and "no value" leaves it too: it has to be replaced.
+fn replace_request_id() -> SetRequestHeaderLayer {
+    SetRequestHeaderLayer::overriding(REQUEST_ID.clone(), |request| MakeRequestUuid.make_request_id(request).map(RequestId::into_header_value))
 }
 
 /// Sends the id back.

@@ -14,7 +14,7 @@ const OLDER: [&str; 4] = ["2025-11-25", "2025-06-18", "2025-03-26", ""];
 /// What a modern result says of the server.
 const SERVER_INFO: &str = "io.modelcontextprotocol/serverInfo";
 /// A taxpayer that every sample listing has.
-const RNC: &str = "131098193";
+const RNC: &str = "131793916";
 
 const NAMES: [&str; 8] =
     ["consultar_rnc_dgii", "buscar_contribuyente", "buscar_cliente", "crear_cliente", "buscar_productos", "crear_cotizacion", "ver_cotizacion", "odoo_contexto"];

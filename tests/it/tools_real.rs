@@ -1,1 +1,188 @@
-//! (being written)
+//! The main job against a real Odoo 19, by JSON-2 and by XML-RPC. Left out, with a line, where there is none (`scripts/odoo` starts one).
+//!
+//! Amounts are compared with what Odoo itself says, read without the service. What was made is removed, also after a failure.
+
+use std::panic::{AssertUnwindSafe, resume_unwind};
+use std::sync::Arc;
+
+use dunet::dgii::{IdKind, Taxpayer, sample};
+use dunet::domain::tenants::NewOdoo;
+use dunet::odoo::{AddressPolicy, OdooClient, OdooConfig, OdooLimits, ProtocolChoice};
+use futures::FutureExt;
+use secrecy::SecretString;
+use serde_json::{Map, Value, json};
+
+use crate::support::odoo::{count, records};
+use crate::support::{TestApp, left_out, setting};
+
+const PATIENT: [&str; 6] = ["--call-deadline-ms", "55000", "--odoo-request-timeout-ms", "50000", "--request-timeout-ms", "90000"];
+
+/// One of the Odoo's users: `""` is the administrator.
+fn user(prefix: &str, protocol: ProtocolChoice) -> Option<NewOdoo> {
+    let Some(url) = setting("ODOO_TEST_URL") else {
+        left_out("the tools against a real Odoo (ODOO_TEST_URL is not set; scripts/test starts one)");
+        return None;
+    };
+    let named = |name: &str| setting(&format!("ODOO_TEST_{prefix}{name}")).unwrap_or_else(|| panic!("ODOO_TEST_{prefix}{name} is missing"));
+    Some(NewOdoo {
+        url: url.parse().expect("an address"),
+        database: setting("ODOO_TEST_DB").expect("ODOO_TEST_DB"),
+        login: named("LOGIN"),
+        secret: SecretString::from(named("API_KEY")),
+        protocol,
+    })
+}
+
+/// The administrator, without the service in between.
+async fn administrator() -> OdooClient {
+    let odoo = user("", ProtocolChoice::Json2).expect("asked before");
+    let NewOdoo { url, database, login, secret, protocol } = odoo;
+    let limits = OdooLimits { request_timeout_ms: 60_000, ..OdooLimits::default() };
+    OdooClient::connect(OdooConfig { url, database, login, secret, protocol, limits, addresses: AddressPolicy::AllowPrivate }).await.expect("the real Odoo answers")
+}
+
+/// A company of the sample listing that this Odoo does not know.
+async fn unknown_company(odoo: &OdooClient) -> Taxpayer {
+    let companies: Vec<Taxpayer> = sample::rows(2_000, 1).into_iter().skip(3).filter(|taxpayer| taxpayer.id.kind() == IdKind::Rnc && taxpayer.is_active()).collect();
+    // Begun anywhere, so that two runs at once hardly meet.
+    let start = usize::try_from(uuid::Uuid::new_v4().as_u128() % 500).expect("small");
+    for taxpayer in companies.iter().cycle().skip(start).take(companies.len()) {
+        let forms = json!([taxpayer.id.digits(), taxpayer.id.formatted()]);
+        if count(odoo, "res.partner", json!([["vat", "in", forms], ["active", "in", [true, false]]])).await == 0 {
+            return taxpayer.clone();
+        }
+    }
+    panic!("this Odoo knows every company of the sample");
+}
+
+async fn remove(odoo: &OdooClient, rnc: &str) {
+    let partners: Vec<i64> = records(odoo, "res.partner", json!([["vat", "=", rnc]]), &["id"]).await.iter().filter_map(|row| row["id"].as_i64()).collect();
+    let orders: Vec<i64> = records(odoo, "sale.order", json!([["partner_id", "in", partners]]), &["id"]).await.iter().filter_map(|row| row["id"].as_i64()).collect();
+    for (model, ids) in [("sale.order", orders), ("res.partner", partners)] {
+        if !ids.is_empty() {
+            odoo.call_write(model, "unlink", Some(&ids), Map::new()).await.unwrap_or_else(|error| panic!("{model} {ids:?} stay behind: {error}"));
+        }
+    }
+}
+
+/// Two products of which Odoo says that they are sold and taxed.
+async fn products(odoo: &OdooClient) -> Vec<Value> {
+    let domain = json!([["sale_ok", "=", true], ["list_price", ">", 10], ["taxes_id.amount", ">", 0], ["type", "=", "consu"]]);
+    let found = records(odoo, "product.product", domain, &["default_code", "lst_price", "display_name"]).await;
+    assert!(found.len() >= 2, "the test Odoo has too few products: {found:?}");
+    found.into_iter().take(2).collect()
+}
+
+async fn main_job(app: Arc<TestApp>, wire: ProtocolChoice, odoo: OdooClient, taxpayer: Taxpayer) {
+    let (_, token) = app.tenant_at("Real", user("API_", wire).expect("asked before")).await;
+    let client = app.client(&token);
+    let context = client.call("odoo_contexto", json!({})).await;
+    assert!(context["version"].as_str().unwrap().starts_with("19") && context["moneda"].is_string(), "{context}");
+
+    // A customer is found, by name and by id.
+    let known = records(&odoo, "res.partner", json!([["is_company", "=", true], ["parent_id", "=", false], ["name", "!=", false], ["company_id", "=", false]]), &["name"]).await;
+    let known = known.first().expect("the test Odoo has customers");
+    let found = client.call("buscar_cliente", json!({ "consulta": known["name"], "limite": 10 })).await;
+    assert!(found["clientes"].as_array().unwrap().iter().any(|customer| customer["cliente_id"] == known["id"]), "{wire} {known}: {found}");
+    let found = client.call("buscar_cliente", json!({ "consulta": known["id"].to_string() })).await;
+    assert_eq!(found["clientes"][0]["nombre"], known["name"]);
+
+    // Another is made from an RNC.
+    let rnc = taxpayer.id.digits();
+    let mut arguments = json!({ "rnc": taxpayer.id.formatted() });
+    let preview = client.call("crear_cliente", arguments.clone()).await;
+    assert_eq!((preview["vista_previa"]["nombre"].as_str(), preview["vista_previa"]["rnc"].as_str()), (Some(taxpayer.name.as_str()), Some(rnc)), "{preview}");
+    assert_eq!(count(&odoo, "res.partner", json!([["vat", "=", rnc]])).await, 0, "{wire}: a preview writes nothing");
+    arguments["codigo_confirmacion"] = preview["codigo_confirmacion"].clone();
+    let made = client.call("crear_cliente", arguments).await;
+    let kept = records(&odoo, "res.partner", json!([["vat", "=", rnc]]), &["name", "is_company", "country_code"]).await;
+    assert_eq!((kept.len(), &kept[0]["name"], &kept[0]["is_company"], &kept[0]["country_code"]), (1, &json!(taxpayer.name), &json!(true), &json!("DO")), "{wire}");
+    assert_eq!(kept[0]["id"], made["cliente_id"]);
+    assert_eq!(client.call("crear_cliente", json!({ "rnc": rnc })).await["ya_existia"], true);
+
+    // Two lines are previewed, confirmed and read back.
+    let products = products(&odoo).await;
+    let quote = json!({ "cliente": rnc, "vigencia_dias": 10, "notas": "Prueba", "lineas": [
+        { "producto": format!("id:{}", products[0]["id"]), "cantidad": 3, "descuento": 10 }, { "producto": format!("id:{}", products[1]["id"]), "cantidad": 2 }] });
+    let preview = client.call("crear_cotizacion", quote.clone()).await;
+    let customer = json!([["partner_id", "=", made["cliente_id"]]]);
+    assert_eq!(count(&odoo, "sale.order", customer.clone()).await, 0, "{wire}: a preview writes nothing");
+    let mut confirmed = quote;
+    confirmed["codigo_confirmacion"] = preview["codigo_confirmacion"].clone();
+    let made = client.call("crear_cotizacion", confirmed.clone()).await;
+    assert_eq!(client.fail("crear_cotizacion", confirmed).await["codigo"], "codigo_usado");
+    let seen = client.call("ver_cotizacion", json!({ "numero": made["numero"] })).await;
+
+    let orders = records(&odoo, "sale.order", customer, &["name", "state", "amount_untaxed", "amount_tax", "amount_total", "validity_date", "origin", "order_line"]).await;
+    assert_eq!(orders.len(), 1, "{wire}: exactly one");
+    let order = &orders[0];
+    assert_eq!((&order["name"], &order["state"], &order["validity_date"]), (&made["numero"], &json!("draft"), &json!("2026-12-02")), "{wire}: {order}");
+    assert!(order["origin"].as_str().unwrap().starts_with("dunet:"), "{order}");
+    assert!(order["amount_tax"].as_f64().unwrap() > 0.0, "{order}");
+    for told in [&preview["vista_previa"], &made, &seen] {
+        for (ours, odoos) in [("subtotal", "amount_untaxed"), ("impuestos", "amount_tax"), ("total", "amount_total")] {
+            assert_eq!(told[ours].as_f64(), order[odoos].as_f64(), "{wire} {ours}: {told} / {order}");
+        }
+        assert_eq!(told["lineas"].as_array().unwrap().len(), 2, "{wire}: {told}");
+    }
+    assert_eq!(seen["estado"], "borrador");
+
+    // The links open without a login.
+    let browser = reqwest::Client::builder().no_proxy().redirect(reqwest::redirect::Policy::none()).build().unwrap();
+    let page = browser.get(made["enlace"].as_str().unwrap()).send().await.unwrap();
+    assert_eq!(page.status(), 200, "{wire}: {}", made["enlace"]);
+    assert!(page.text().await.unwrap().contains(made["numero"].as_str().unwrap()), "{wire}: the page of this quotation");
+    let stranger = made["enlace"].as_str().unwrap().replace("access_token=", "access_token=0");
+    assert_ne!(browser.get(stranger).send().await.unwrap().status(), 200, "{wire}: the token is what opens it");
+}
+
+#[tokio::test]
+async fn the_main_job_by_json2_and_by_xml_rpc() {
+    if user("API_", ProtocolChoice::Auto).is_none() {
+        return;
+    }
+    TestApp::everywhere_with(&PATIENT, |app| async move {
+        app.padron(2_000).await;
+        let odoo = administrator().await;
+        for wire in [ProtocolChoice::Json2, ProtocolChoice::XmlRpc] {
+            let taxpayer = unknown_company(&odoo).await;
+            let story = AssertUnwindSafe(main_job(Arc::clone(&app), wire, odoo.clone(), taxpayer.clone())).catch_unwind().await;
+            remove(&odoo, taxpayer.id.digits()).await;
+            if let Err(panic) = story {
+                resume_unwind(panic);
+            }
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_user_without_rights_and_a_wrong_key_are_told_apart() {
+    if user("API_", ProtocolChoice::Auto).is_none() {
+        return;
+    }
+    TestApp::everywhere_with(&PATIENT, |app| async move {
+        let odoo = administrator().await;
+        let product = format!("id:{}", products(&odoo).await[0]["id"]);
+        for wire in [ProtocolChoice::Json2, ProtocolChoice::XmlRpc, ProtocolChoice::JsonRpc] {
+            let (_, token) = app.tenant_at("Limitada", user("LIMITED_", wire).expect("asked before")).await;
+            let client = app.client(&token);
+            let quote = json!({ "cliente": "1", "lineas": [{ "producto": product }] });
+            // It may read customers, and so may preview one; Odoo refuses the write.
+            let mut customer = json!({ "nombre": format!("Prueba {}", uuid::Uuid::new_v4()) });
+            customer["codigo_confirmacion"] = client.call("crear_cliente", customer.clone()).await["codigo_confirmacion"].clone();
+            for (tool, arguments) in [("ver_cotizacion", json!({ "numero": "S00001" })), ("crear_cotizacion", quote), ("crear_cliente", customer.clone())] {
+                let denied = client.fail(tool, arguments).await;
+                assert_eq!((denied["codigo"].as_str(), denied["reintentable"].as_bool()), (Some("odoo_sin_permiso"), Some(false)), "{wire} {tool}: {denied}");
+                assert!(!denied.to_string().contains("Traceback"), "{denied}");
+            }
+            assert_eq!(count(&odoo, "res.partner", json!([["name", "=", customer["nombre"]]])).await, 0);
+            let wrong = NewOdoo { secret: SecretString::from("0123456789abcdef0123456789abcdef01234567".to_owned()), ..user("API_", wire).expect("asked before") };
+            let (_, token) = app.tenant_at("Equivocada", wrong).await;
+            let refused = app.client(&token).fail("buscar_cliente", json!({ "consulta": "Pérez" })).await;
+            assert_eq!((refused["codigo"].as_str(), refused["reintentable"].as_bool()), (Some("odoo_credenciales"), Some(false)), "{wire}: {refused}");
+            assert!(!refused.to_string().contains("0123456789abcdef"), "{refused}");
+        }
+    })
+    .await;
+}

@@ -308,7 +308,10 @@ async fn an_answer_that_got_lost_blocks_the_key() {
                 let again = there.client.fail("crear_cotizacion", keyed.clone()).await;
                 assert_eq!((again["codigo"].as_str(), again["datos"]["referencia"].as_str()), (Some("resultado_desconocido"), Some(reference.as_str())), "{again}");
             }
-            assert_eq!(there.client.fail("crear_cotizacion", with(json!({ "cliente": "Juan Pérez", "lineas": [{ "producto": "CIN-005" }] }), "clave", "perdida")).await["codigo"], "clave_reutilizada");
+            assert_eq!(
+                there.client.fail("crear_cotizacion", with(json!({ "cliente": "Juan Pérez", "lineas": [{ "producto": "CIN-005" }] }), "clave", "perdida")).await["codigo"],
+                "clave_reutilizada"
+            );
             assert_eq!((orders(&there.odoo).await, there.proxy.seen("web_save")), (before + 1, 1), "{wire}: never sent again");
             let rows = app.usage_rows(usage + 5).await;
             assert_eq!(rows[usage].error_code.as_deref(), Some("resultado_desconocido"));
