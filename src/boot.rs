@@ -117,6 +117,7 @@ impl Service {
         if let Err(error) = state.tokens.last_used_flush().await {
             tracing::warn!(%error, "the last use of tokens could not be written");
         }
+        state.usage.cut_open().await;
         flushed.cancel();
         drop(usage.await);
         background.close();

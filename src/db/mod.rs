@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use migration::{Migrator, MigratorTrait};
-use sea_orm::{ConnectOptions, ConnectionTrait, Database, DatabaseConnection, DbBackend};
+use sea_orm::{ConnectOptions, ConnectionTrait, Database, DatabaseConnection, DbBackend, DbErr, DatabaseTransaction, SqliteTransactionMode, TransactionOptions, TransactionTrait};
 use secrecy::{ExposeSecret, SecretString};
 
 pub mod entities;
@@ -26,8 +26,7 @@ pub async fn connect(url: &SecretString, connections_max: u32) -> anyhow::Result
     }
     let mut options = ConnectOptions::new(text.to_owned());
     options
-        // Two at least: on PostgreSQL migrations hold a lock on one while they run on another.
-        .max_connections(connections_max.max(2))
+        .max_connections(connections_max)
         .acquire_timeout(Duration::from_secs(ACQUIRE_TIMEOUT_S))
         .sqlx_logging(false)
         .map_sqlx_sqlite_opts(|sqlite| {
@@ -42,22 +41,19 @@ pub async fn connect(url: &SecretString, connections_max: u32) -> anyhow::Result
     Database::connect(options).await.with_context(|| format!("opening the {kind} database (DATABASE_URL)"))
 }
 
-/// Runs pending migrations. On PostgreSQL an advisory lock keeps two processes from doing it at once.
+/// Runs pending migrations. On PostgreSQL all of them in one transaction, under a lock that keeps two processes from doing it at once.
 ///
 /// # Errors
 /// A migration failed; it was rolled back where the database can.
 pub async fn migrate(db: &DatabaseConnection) -> anyhow::Result<()> {
-    const LOCK: &str = "hashtext('dunet migrations')";
     if db.get_database_backend() != DbBackend::Postgres {
         return Migrator::up(db, None).await.context("running migrations");
     }
-    // A session lock belongs to one connection of the pool: take it inside a transaction of its own.
-    use sea_orm::TransactionTrait;
-    let lock = db.begin().await?;
-    lock.execute_unprepared(&format!("select pg_advisory_xact_lock({LOCK})")).await?;
-    let done = Migrator::up(db, None).await.context("running migrations");
-    lock.rollback().await?;
-    done
+    let transaction = db.begin().await?;
+    transaction.execute_unprepared("select pg_advisory_xact_lock(hashtext('dunet migrations'))").await?;
+    Migrator::up(&transaction, None).await.context("running migrations")?;
+    transaction.commit().await?;
+    Ok(())
 }
 
 /// How many migrations have not been run.
@@ -73,7 +69,6 @@ pub async fn pending(db: &DatabaseConnection) -> anyhow::Result<usize> {
 ///
 /// # Errors
 /// The database does not answer, or the lock is not to be had in time.
-pub async fn begin_write(db: &DatabaseConnection) -> Result<sea_orm::DatabaseTransaction, sea_orm::DbErr> {
-    use sea_orm::{SqliteTransactionMode, TransactionOptions, TransactionTrait};
+pub async fn begin_write(db: &DatabaseConnection) -> Result<DatabaseTransaction, DbErr> {
     db.begin_with_options(TransactionOptions { sqlite_transaction_mode: Some(SqliteTransactionMode::Immediate), ..TransactionOptions::default() }).await
 }

@@ -1,7 +1,7 @@
 //! The audit: who changed what, written in the same transaction as the change, hash-chained per tenant.
 
 use ring::digest::{SHA256, digest};
-use sea_orm::{ActiveModelTrait, ColumnTrait, ConnectionTrait, DatabaseTransaction, DbErr, EntityTrait, QueryFilter, QueryOrder, Set};
+use sea_orm::{ActiveModelTrait, ColumnTrait, ConnectionTrait, DatabaseTransaction, DbBackend, DbErr, EntityTrait, QueryFilter, QueryOrder, Set};
 use serde_json::Value;
 
 use crate::clock::Clock;
@@ -45,18 +45,20 @@ pub struct Change<'a> {
 /// # Errors
 /// The database does not answer.
 pub async fn record(transaction: &DatabaseTransaction, clock: &Clock, actor: &Actor, change: Change<'_>) -> Result<(), DbErr> {
-    let previous = last_hash(transaction, change.tenant).await?;
+    let last = last(transaction, change.tenant).await?;
+    // The chain is read in the order of its ids, and the clock of another process may be a little behind.
+    let id = last.as_ref().map_or_else(uuid::Uuid::now_v7, |last| uuid::Uuid::now_v7().max(uuid::Uuid::from_u128(last.id.as_u128() + 1)));
     // Databases keep microseconds: hash what will be read back.
     let at = chrono::DateTime::from_timestamp_micros(clock.now().timestamp_micros()).unwrap_or_default();
     let row = logs::Model {
-        id: uuid::Uuid::now_v7(),
+        id,
         client_id: change.tenant.map(TenantId::uuid),
         actor: actor.0.clone(),
         action: change.action.to_owned(),
         subject: change.subject,
         before: change.before,
         after: change.after,
-        previous_hash: previous,
+        previous_hash: last.map(|row| row.hash).unwrap_or_default(),
         hash: String::new(),
         created_at: at,
     };
@@ -83,9 +85,13 @@ pub async fn chain_verify(db: &impl ConnectionTrait, tenant: Option<TenantId>) -
     Ok(Ok(rows.len()))
 }
 
-async fn last_hash(db: &impl ConnectionTrait, tenant: Option<TenantId>) -> Result<String, DbErr> {
-    let last = chain(tenant).order_by_desc(logs::Column::Id).one(db).await?;
-    Ok(last.map(|row| row.hash).unwrap_or_default())
+/// The last row of a chain, which nobody else can lengthen before this transaction ends. On SQLite it holds the write lock already.
+async fn last(transaction: &DatabaseTransaction, tenant: Option<TenantId>) -> Result<Option<logs::Model>, DbErr> {
+    if transaction.get_database_backend() == DbBackend::Postgres {
+        let name = tenant.map_or_else(|| "service".to_owned(), |tenant| tenant.to_string());
+        transaction.execute_unprepared(&format!("select pg_advisory_xact_lock(hashtextextended('dunet audit {name}', 0))")).await?;
+    }
+    chain(tenant).order_by_desc(logs::Column::Id).one(transaction).await
 }
 
 fn chain(tenant: Option<TenantId>) -> sea_orm::Select<logs::Entity> {

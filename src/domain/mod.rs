@@ -7,6 +7,7 @@ pub mod limits;
 pub mod operations;
 pub mod padron_history;
 pub mod plans;
+pub mod tenant;
 pub mod tenants;
 pub mod tokens;
 pub mod usage;

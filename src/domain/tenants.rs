@@ -2,8 +2,6 @@
 
 use std::collections::HashMap;
 
-use chrono::{DateTime, Utc};
-use chrono_tz::Tz;
 use sea_orm::{
     ActiveModelTrait, ColumnTrait, DatabaseConnection, DbErr, EntityTrait, IntoActiveModel, QueryFilter, QueryOrder, QuerySelect, Set, sea_query::OnConflict,
 };
@@ -13,6 +11,7 @@ use url::Url;
 
 use super::audit::{self, Actor, Change};
 use super::plans::Plan;
+pub use super::tenant::{OdooSettings, Permit, TOOL_CALLS_PER_HOUR_DEFAULT, Tenant, WritePolicy};
 use super::vault::{Sealed, Vault, VaultError};
 use crate::clock::Clock;
 use crate::db::{self, entities::{client_tools, clients, plans}};
@@ -22,9 +21,6 @@ use crate::text::Language;
 
 /// The field name that binds the sealed Odoo secret to its place.
 pub(super) const ODOO_SECRET_FIELD: &str = "odoo_secret";
-
-/// Calls an hour of one tool when nothing else is set.
-pub const TOOL_CALLS_PER_HOUR_DEFAULT: u32 = 1_000;
 
 /// Tenants read at most at once by a listing.
 const TENANTS_PER_PAGE_MAX: u64 = 10_000;
@@ -57,139 +53,6 @@ pub enum TenantError {
     /// The database.
     #[error("database: {0}")]
     Db(#[from] DbErr),
-}
-
-/// Whether writes are previewed first.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum WritePolicy {
-    /// Preview, then confirm.
-    #[default]
-    Confirm,
-    /// At once.
-    Direct,
-}
-
-impl WritePolicy {
-    /// As stored.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Confirm => "confirm",
-            Self::Direct => "direct",
-        }
-    }
-
-    /// From storage; anything unknown is the careful one.
-    #[must_use]
-    pub fn parse(text: &str) -> Self {
-        if text == "direct" { Self::Direct } else { Self::Confirm }
-    }
-}
-
-/// How a tenant may use one tool.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Permit {
-    /// Preview first, or at once.
-    pub write_policy: WritePolicy,
-    /// Calls an hour.
-    pub calls_per_hour: u32,
-}
-
-/// Where and how a tenant's Odoo is reached. The secret is sealed.
-#[derive(Clone, Debug)]
-pub struct OdooSettings {
-    /// Base address.
-    pub url: Url,
-    /// Database.
-    pub database: String,
-    /// User.
-    pub login: String,
-    /// Wire.
-    pub protocol: ProtocolChoice,
-    pub(super) secret: Sealed,
-}
-
-/// A tenant as the rules see it: a snapshot, without opened secrets.
-#[derive(Clone, Debug)]
-pub struct Tenant {
-    /// Its id.
-    pub id: TenantId,
-    /// The company's name.
-    pub name: String,
-    /// Its RNC.
-    pub rnc: Option<String>,
-    /// May be served.
-    pub active: bool,
-    /// Its plan.
-    pub plan: Plan,
-    /// Its language.
-    pub language: Language,
-    /// Its zone.
-    pub timezone: Tz,
-    /// The default for its writing tools.
-    pub write_policy: WritePolicy,
-    /// Its Odoo, once connected.
-    pub odoo: Option<OdooSettings>,
-    /// When it was last edited, UTC.
-    pub edited_at: DateTime<Utc>,
-    pub(super) data_key: Sealed,
-    rows: HashMap<String, (bool, Permit)>,
-}
-
-impl Tenant {
-    /// How it may use that tool; none when it may not. A plan with a number of tools allows only what was enabled by name.
-    #[must_use]
-    pub fn permit(&self, tool: &str) -> Option<Permit> {
-        match self.rows.get(tool) {
-            Some((true, permit)) => self.within_plan(tool).then_some(*permit),
-            Some((false, _)) => None,
-            None => self.plan.tools_max.is_none().then_some(Permit { write_policy: self.write_policy, calls_per_hour: TOOL_CALLS_PER_HOUR_DEFAULT }),
-        }
-    }
-
-    /// After a downgrade more tools may be enabled than the plan allows: the first by name stay.
-    fn within_plan(&self, tool: &str) -> bool {
-        let Some(max) = self.plan.tools_max else { return true };
-        self.rows.iter().filter(|(name, (enabled, _))| *enabled && name.as_str() < tool).count() < max
-    }
-
-    fn from_rows(client: clients::Model, plan: plans::Model, tools: Vec<client_tools::Model>) -> Self {
-        let write_policy = WritePolicy::parse(&client.write_policy);
-        let rows = tools
-            .into_iter()
-            .map(|row| {
-                let permit = Permit {
-                    write_policy: row.write_policy.as_deref().map_or(write_policy, WritePolicy::parse),
-                    calls_per_hour: u32::try_from(row.rate_limit_per_hour).unwrap_or_default(),
-                };
-                (row.tool, (row.enabled, permit))
-            })
-            .collect();
-        let odoo = match (client.odoo_url, client.odoo_database, client.odoo_login, client.odoo_secret_sealed) {
-            (Some(url), Some(database), Some(login), Some(secret)) => Url::parse(&url).ok().map(|url| OdooSettings {
-                url,
-                database,
-                login,
-                protocol: client.odoo_protocol.parse().unwrap_or(ProtocolChoice::Auto),
-                secret: Sealed(secret),
-            }),
-            _ => None,
-        };
-        Self {
-            id: client.id.into(),
-            name: client.name,
-            rnc: client.rnc,
-            active: client.status == "active",
-            plan: plan.into(),
-            language: client.language.parse().unwrap_or_default(),
-            timezone: client.timezone.parse().unwrap_or(chrono_tz::America::Santo_Domingo),
-            write_policy,
-            odoo,
-            edited_at: client.updated_at,
-            data_key: Sealed(client.data_key_sealed),
-            rows,
-        }
-    }
 }
 
 /// What is needed to add a tenant.

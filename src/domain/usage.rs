@@ -9,6 +9,8 @@ use sea_orm::sea_query::{Expr, Func, OnConflict};
 use sea_orm::{ColumnTrait, DatabaseConnection, DbErr, EntityTrait, FromQueryResult, IntoActiveModel, QueryFilter, QueryOrder, QuerySelect};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tokio_util::task::task_tracker::TaskTrackerToken;
 
 use crate::clock::billing_month;
 use crate::db::entities::tool_usage;
@@ -19,6 +21,8 @@ const RETRY_FIRST: Duration = Duration::from_millis(200);
 const RETRY_MAX: Duration = Duration::from_secs(10);
 /// Tries when the service stops and the database is away.
 const LAST_TRIES_MAX: u32 = 5;
+/// Longest wait for requests that were cut.
+const CUT_WAIT_MAX: Duration = Duration::from_secs(2);
 
 /// How a call ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -108,6 +112,8 @@ impl OpenRecord {
 pub struct UsageSink {
     queue: mpsc::Sender<UsageRecord>,
     dropped: Arc<AtomicU64>,
+    open: TaskTracker,
+    cut: CancellationToken,
 }
 
 impl UsageSink {
@@ -116,7 +122,7 @@ impl UsageSink {
     pub fn new(db: DatabaseConnection, queue_records_max: usize, batch_records_max: usize, flush: Duration) -> (Self, UsageWorker) {
         let (queue, records) = mpsc::channel(queue_records_max.max(1));
         let worker = UsageWorker { db, records, batch_records_max: batch_records_max.max(1), flush };
-        (Self { queue, dropped: Arc::default() }, worker)
+        (Self { queue, dropped: Arc::default(), open: TaskTracker::new(), cut: CancellationToken::new() }, worker)
     }
 
     /// Hands a record over. Never waits; a record that finds the queue full is counted as dropped and said so.
@@ -127,10 +133,39 @@ impl UsageSink {
         }
     }
 
+    /// A request that may yet hand a record over; [`Self::cut_open`] waits until it is dropped.
+    #[must_use]
+    pub fn open_request(&self) -> OpenRequest {
+        OpenRequest { cut: self.cut.clone(), _counted: self.open.token() }
+    }
+
+    /// Cuts the requests that are still open and waits until their records are in the queue. The last thing before the worker's end.
+    pub async fn cut_open(&self) {
+        self.cut.cancel();
+        self.open.close();
+        if tokio::time::timeout(CUT_WAIT_MAX, self.open.wait()).await.is_err() {
+            tracing::error!(requests = self.open.len(), "some requests could not be cut: their usage is lost");
+        }
+    }
+
     /// Records that could not be kept since the start.
     #[must_use]
     pub fn dropped(&self) -> u64 {
         self.dropped.load(Ordering::Relaxed)
+    }
+}
+
+/// An open request, counted as long as it lives.
+#[derive(Debug)]
+pub struct OpenRequest {
+    cut: CancellationToken,
+    _counted: TaskTrackerToken,
+}
+
+impl OpenRequest {
+    /// Comes about when the service ends and waits for this request no longer.
+    pub async fn cut(&self) {
+        self.cut.cancelled().await;
     }
 }
 

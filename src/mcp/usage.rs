@@ -1,9 +1,12 @@
 //! Usage: opens the record of a request, closes it whatever comes of it, and hands it over without waiting.
 
 use axum::extract::{Request, State};
+use axum::http::StatusCode;
 use axum::middleware::Next;
 use axum::response::Response;
+use serde_json::Value;
 
+use super::json_rpc;
 use crate::clock::instant;
 use crate::domain::usage::{OpenRecord, UsageSink};
 
@@ -11,9 +14,13 @@ use crate::domain::usage::{OpenRecord, UsageSink};
 pub(super) async fn layer(State(sink): State<UsageSink>, mut request: Request, next: Next) -> Response {
     let record = OpenRecord::default();
     request.extensions_mut().insert(record.clone());
+    let open = sink.open_request();
     // Closed on drop, so that a call whose client hangs up is recorded too.
     let _closing = Closing { record, sink, began: instant() };
-    next.run(request).await
+    tokio::select! {
+        response = next.run(request) => response,
+        () = open.cut() => json_rpc::error(StatusCode::SERVICE_UNAVAILABLE, &Value::Null, json_rpc::UNAVAILABLE, "the service is stopping: try again in a moment", None),
+    }
 }
 
 struct Closing {

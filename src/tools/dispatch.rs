@@ -92,12 +92,15 @@ impl Dispatcher {
         let record = request.record.clone();
         record.begin(self.open(tool.facts().name, &request));
         let meter = Arc::new(CallMeter::default());
+        let cancelled = request.cancelled.clone();
         let result = self.run(tool, permit, request, Arc::clone(&meter)).await;
         record.fill(|record| {
             record.odoo_us = meter.micros.load(Ordering::Relaxed);
             record.odoo_requests = meter.requests.load(Ordering::Relaxed);
             match &result {
                 Ok(_) => record.outcome = Outcome::Ok,
+                // The door may still be closing the record of a caller who went away.
+                Err(_) if cancelled.is_cancelled() => record.outcome = Outcome::Cancelled,
                 Err(error) => {
                     record.error_code = Some(error.code.as_str());
                     let refused = matches!(error.code, Code::ArgumentoInvalido | Code::CuotaAgotada | Code::LimiteHerramienta) && !record.counted;

@@ -433,7 +433,7 @@ async fn the_listing_is_imported_told_and_rolled_back() {
 
 /// The steps of the doctor's answer by name.
 fn step<'a>(answer: &'a Value, name: &str) -> &'a Value {
-    answer["steps"].as_array().unwrap().iter().find(|step| step["step"].as_str().unwrap().contains(name)).unwrap_or_else(|| panic!("no step {name}: {answer}"))
+    answer["steps"].as_array().expect("a list").iter().find(|step| step["step"].as_str().expect("a text").contains(name)).unwrap_or_else(|| panic!("no step {name}: {answer}"))
 }
 
 #[tokio::test]

@@ -77,13 +77,13 @@ async fn main_job(app: Arc<TestApp>, wire: ProtocolChoice, odoo: OdooClient, tax
     let (_, token) = app.tenant_at("Real", user("API_", wire).expect("asked before")).await;
     let client = app.client(&token);
     let context = client.call("odoo_contexto", json!({})).await;
-    assert!(context["version"].as_str().unwrap().starts_with("19") && context["moneda"].is_string(), "{context}");
+    assert!(context["version"].as_str().expect("a text").starts_with("19") && context["moneda"].is_string(), "{context}");
 
     // A customer is found, by name and by id.
     let known = records(&odoo, "res.partner", json!([["is_company", "=", true], ["parent_id", "=", false], ["name", "!=", false], ["company_id", "=", false]]), &["name"]).await;
     let known = known.first().expect("the test Odoo has customers");
     let found = client.call("buscar_cliente", json!({ "consulta": known["name"], "limite": 10 })).await;
-    assert!(found["clientes"].as_array().unwrap().iter().any(|customer| customer["cliente_id"] == known["id"]), "{wire} {known}: {found}");
+    assert!(found["clientes"].as_array().expect("a list").iter().any(|customer| customer["cliente_id"] == known["id"]), "{wire} {known}: {found}");
     let found = client.call("buscar_cliente", json!({ "consulta": known["id"].to_string() })).await;
     assert_eq!(found["clientes"][0]["nombre"], known["name"]);
 
@@ -117,23 +117,23 @@ async fn main_job(app: Arc<TestApp>, wire: ProtocolChoice, odoo: OdooClient, tax
     assert_eq!(orders.len(), 1, "{wire}: exactly one");
     let order = &orders[0];
     assert_eq!((&order["name"], &order["state"], &order["validity_date"]), (&made["numero"], &json!("draft"), &json!("2026-12-02")), "{wire}: {order}");
-    assert!(order["origin"].as_str().unwrap().starts_with("dunet:"), "{order}");
-    assert!(order["amount_tax"].as_f64().unwrap() > 0.0, "{order}");
+    assert!(order["origin"].as_str().expect("a text").starts_with("dunet:"), "{order}");
+    assert!(order["amount_tax"].as_f64().expect("a number") > 0.0, "{order}");
     for told in [&preview["vista_previa"], &made, &seen] {
         for (ours, odoos) in [("subtotal", "amount_untaxed"), ("impuestos", "amount_tax"), ("total", "amount_total")] {
             assert_eq!(told[ours].as_f64(), order[odoos].as_f64(), "{wire} {ours}: {told} / {order}");
         }
-        assert_eq!(told["lineas"].as_array().unwrap().len(), 2, "{wire}: {told}");
+        assert_eq!(told["lineas"].as_array().expect("a list").len(), 2, "{wire}: {told}");
     }
     assert_eq!(seen["estado"], "borrador");
 
     // The links open without a login.
-    let browser = reqwest::Client::builder().no_proxy().redirect(reqwest::redirect::Policy::none()).build().unwrap();
-    let page = browser.get(made["enlace"].as_str().unwrap()).send().await.unwrap();
+    let browser = reqwest::Client::builder().no_proxy().redirect(reqwest::redirect::Policy::none()).build().expect("a client");
+    let page = browser.get(made["enlace"].as_str().expect("a text")).send().await.expect("an answer");
     assert_eq!(page.status(), 200, "{wire}: {}", made["enlace"]);
-    assert!(page.text().await.unwrap().contains(made["numero"].as_str().unwrap()), "{wire}: the page of this quotation");
-    let stranger = made["enlace"].as_str().unwrap().replace("access_token=", "access_token=0");
-    assert_ne!(browser.get(stranger).send().await.unwrap().status(), 200, "{wire}: the token is what opens it");
+    assert!(page.text().await.expect("a body").contains(made["numero"].as_str().expect("a text")), "{wire}: the page of this quotation");
+    let stranger = made["enlace"].as_str().expect("a text").replace("access_token=", "access_token=0");
+    assert_ne!(browser.get(stranger).send().await.expect("an answer").status(), 200, "{wire}: the token is what opens it");
 }
 
 #[tokio::test]

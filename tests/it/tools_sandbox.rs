@@ -24,8 +24,8 @@ impl Desk {
     async fn at(app: &TestApp, token: &str) -> Self {
         let client = app.client(token);
         let list = client.request("tools/list", json!({})).await.json();
-        let schema = |tool: &Value| (tool["name"].as_str().unwrap().to_owned(), jsonschema::validator_for(&tool["outputSchema"]).unwrap());
-        let schemas = list["result"]["tools"].as_array().unwrap().iter().map(schema).collect();
+        let schema = |tool: &Value| (tool["name"].as_str().expect("a text").to_owned(), jsonschema::validator_for(&tool["outputSchema"]).expect("a schema"));
+        let schemas = list["result"]["tools"].as_array().expect("a list").iter().map(schema).collect();
         Self { client, schemas }
     }
 
@@ -36,7 +36,7 @@ impl Desk {
         assert_ne!(result["isError"], json!(true), "{tool} {arguments}: {data}");
         let faults: Vec<String> = self.schemas[tool].iter_errors(data).map(|error| error.to_string()).collect();
         assert!(faults.is_empty(), "{tool} breaks its own schema: {faults:?}\n{data}");
-        assert_eq!(serde_json::from_str::<Value>(result["content"][0]["text"].as_str().unwrap()).unwrap(), *data, "{tool}: the text says the same");
+        assert_eq!(serde_json::from_str::<Value>(result["content"][0]["text"].as_str().expect("a text")).expect("JSON"), *data, "{tool}: the text says the same");
         let said = data["frase"].as_str().unwrap_or_else(|| panic!("{tool}: no frase: {data}"));
         assert!((10..=220).contains(&said.chars().count()) && !said.contains("%{") && !said.contains("frases."), "{tool}: {said}");
         let text = data.to_string();
@@ -49,7 +49,7 @@ impl Desk {
         let error = self.client.fail(tool, arguments.clone()).await;
         assert_eq!(error["codigo"], code, "{tool} {arguments}: {error}");
         for text in ["mensaje", "que_hacer", "id_solicitud"] {
-            let text = error[text].as_str().unwrap();
+            let text = error[text].as_str().expect("a text");
             assert!(!text.is_empty() && !text.contains("%{") && !text.contains("errores."), "{error}");
         }
         error
@@ -62,7 +62,7 @@ impl Desk {
     }
 
     async fn product(&self, code: &str) -> i64 {
-        self.ok("buscar_productos", json!({ "consulta": code })).await["productos"][0]["producto_id"].as_i64().unwrap()
+        self.ok("buscar_productos", json!({ "consulta": code })).await["productos"][0]["producto_id"].as_i64().expect("a number")
     }
 
     /// Both steps of a write.
@@ -83,7 +83,7 @@ async fn desk(app: &TestApp, name: &str, wire: ProtocolChoice) -> (TestTenant, D
 }
 
 fn names(list: &Value) -> Vec<String> {
-    list.as_array().unwrap().iter().map(|entry| entry["nombre"].as_str().unwrap().to_owned()).collect()
+    list.as_array().expect("a list").iter().map(|entry| entry["nombre"].as_str().expect("a text").to_owned()).collect()
 }
 
 fn listed(kind: IdKind) -> Taxpayer {

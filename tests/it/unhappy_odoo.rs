@@ -75,8 +75,8 @@ async fn behave(mut stream: TcpStream, habit: Habit) {
 
 /// A server of that habit, until the set is dropped.
 async fn stub(servers: &mut JoinSet<()>, habit: Habit) -> String {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
-    let url = format!("http://{}", listener.local_addr().unwrap());
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("a port");
+    let url = format!("http://{}", listener.local_addr().expect("bound"));
     servers.spawn(async move {
         let mut connections = JoinSet::new();
         while let Ok((stream, _)) = listener.accept().await {
@@ -87,7 +87,7 @@ async fn stub(servers: &mut JoinSet<()>, habit: Habit) -> String {
 }
 
 fn at(url: &str, protocol: ProtocolChoice) -> NewOdoo {
-    NewOdoo { url: url.parse().unwrap(), database: "base".to_owned(), login: "agente".to_owned(), secret: SecretString::from(SECRET.to_owned()), protocol }
+    NewOdoo { url: url.parse().expect("an address"), database: "base".to_owned(), login: "agente".to_owned(), secret: SecretString::from(SECRET.to_owned()), protocol }
 }
 
 /// Holds an error against what every error must be.

@@ -241,7 +241,7 @@ async fn race(client: &McpClient, arguments: &Value) -> (Vec<Value>, Vec<String>
     let (mut done, mut refused) = (Vec::new(), Vec::new());
     for result in calls.join_all().await {
         let content = result["structuredContent"].clone();
-        if result["isError"] == json!(true) { refused.push(content["codigo"].as_str().unwrap().to_owned()) } else { done.push(content) }
+        if result["isError"] == json!(true) { refused.push(content["codigo"].as_str().expect("a text").to_owned()) } else { done.push(content) }
     }
     (done, refused)
 }
