@@ -41,12 +41,9 @@ impl Service {
     /// # Errors
     /// The database is not up to date and must not be migrated, or the port is taken.
     pub async fn bind(state: AppState, worker: UsageWorker, serve: &ServeConfig) -> anyhow::Result<Self> {
-        if serve.no_migrate {
-            let pending = db::pending(&state.db).await?;
-            anyhow::ensure!(pending == 0, "the database lacks {pending} migrations: run `dunet migrate` first, or start without --no-migrate");
-        } else {
-            db::migrate(&state.db).await?;
-        }
+        db::prepare(&state.db, &state.config).await?;
+        // Better no service than one that answers every call with an internal error.
+        state.tenants.keys_check().await.context("the vault key does not fit the database")?;
         let address = SocketAddr::new(serve.host, serve.port);
         let listener = TcpListener::bind(address).await.with_context(|| format!("listening on {address} (is another program using the port? --port N takes another)"))?;
         let settings = settings(&state.config, serve, listener.local_addr()?)?;

@@ -40,6 +40,10 @@ pub struct Config {
     #[arg(long, env = "DUNET_LOG_FORMAT", default_value = "text", value_parser = ["text", "json"], global = true, hide_short_help = true)]
     pub log_format: String,
 
+    /// Do not run pending migrations at start (`dunet migrate` runs them).
+    #[arg(long, env = "DUNET_NO_MIGRATE", value_parser = FalseyValueParser::new(), global = true, hide_short_help = true)]
+    pub no_migrate: bool,
+
     /// Limits, each with its unit in its name.
     #[command(flatten)]
     pub limits: Limits,
@@ -71,10 +75,6 @@ pub struct ServeConfig {
     /// Proxies whose `X-Forwarded-For` is believed (comma separated networks).
     #[arg(long, env = "DUNET_TRUSTED_PROXIES", value_delimiter = ',', default_value = "127.0.0.1/32,::1/128", value_name = "CIDR")]
     pub trusted_proxies: Vec<IpNet>,
-
-    /// Do not run pending migrations at start (`dunet migrate` runs them).
-    #[arg(long, env = "DUNET_NO_MIGRATE", value_parser = FalseyValueParser::new())]
-    pub no_migrate: bool,
 }
 
 /// Every limit. The defaults suit a box of 2 GB.

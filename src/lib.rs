@@ -4,22 +4,22 @@
 
 rust_i18n::i18n!("locales", fallback = "es");
 
-pub mod commands; // the operator's shell: every `dunet …` command
 pub mod boot; // serve: bind, ready, signals, drain, last flush; owns every background task
-pub mod mcp; // door 1: agents
-pub mod http; // what the doors share
-pub mod tools; // the goods
-pub mod domain; // the hall: rules
-pub mod odoo; // a window: the Odoo client
-pub mod dgii; // a window: the taxpayer listing
-pub mod demo; // the sandbox Odoo and sample padrón behind `dunet demo`
-pub mod db; // the cellar
-pub mod state; // handles to everything
+pub mod clock;
+pub mod commands; // the operator's shell: every `dunet …` command
 pub mod config; // every setting
+pub mod db; // the cellar
+pub mod demo; // the sandbox Odoo and sample padrón behind `dunet demo`
+pub mod dgii; // a window: the taxpayer listing
+pub mod domain; // the hall: rules
+pub mod http; // what the doors share
+pub mod ids;
+pub mod mcp; // door 1: agents
+pub mod odoo; // a window: the Odoo client
+pub mod state; // handles to everything
 pub mod telemetry; // logs
 pub mod text; // sentences for people
-pub mod clock;
-pub mod ids;
+pub mod tools; // the goods
 
 use std::sync::Arc;
 
@@ -41,9 +41,5 @@ pub fn router(state: &AppState, settings: &HttpSettings) -> Router {
         .layer(http::security_headers())
         .layer(http::time_limit(settings.request_timeout));
 
-    Router::new()
-        .route("/healthz", get(http::health::alive))
-        .merge(mcp::router(state, settings))
-        .fallback(http::not_found)
-        .layer(stack)
+    Router::new().route("/healthz", get(http::health::alive)).merge(mcp::router(state, settings)).fallback(http::not_found).layer(stack)
 }

@@ -82,7 +82,8 @@ impl AppState {
             deadline: Duration::from_millis(limits.call_deadline_ms),
         });
         let changes = ChangeWatch::new(db.clone(), clock.clone(), tokens.clone(), connections.clone());
-        let state = Self { config: Arc::new(config), db: db.clone(), clock: clock.clone(), tenants, tokens, connections, limits: call_limits, usage, padron, dispatcher, changes, tasks };
+        let state =
+            Self { config: Arc::new(config), db: db.clone(), clock: clock.clone(), tenants, tokens, connections, limits: call_limits, usage, padron, dispatcher, changes, tasks };
         Ok((state, worker))
     }
 }
@@ -93,7 +94,7 @@ impl AppState {
 /// The folder cannot be made or read.
 pub fn open_padron(config: &Config) -> anyhow::Result<Padron> {
     let dir = config.padron_dir();
-    std::fs::create_dir_all(&dir).with_context(|| format!("making the folder {}", dir.display()))?;
+    db::private_folder(&config.data_dir)?;
     Padron::open(&dir, PadronLimits::default()).with_context(|| format!("opening the padrón in {}", dir.display()))
 }
 

@@ -79,9 +79,7 @@ impl MigrationTrait for Migration {
                     .col(instant_null("last_used_at"))
                     .col(ColumnDef::new("rotated_from").uuid())
                     .col(instant("created_at"))
-                    .foreign_key(
-                        ForeignKey::create().name("fk_api_tokens_client").from("api_tokens", "client_id").to("clients", "id").on_delete(ForeignKeyAction::Cascade),
-                    )
+                    .foreign_key(ForeignKey::create().name("fk_api_tokens_client").from("api_tokens", "client_id").to("clients", "id").on_delete(ForeignKeyAction::Cascade))
                     .to_owned(),
             )
             .await?;
@@ -97,13 +95,7 @@ impl MigrationTrait for Migration {
                     .col(text_null("write_policy"))
                     .col(number("rate_limit_per_hour").default(1000))
                     .primary_key(Index::create().col("client_id").col("tool"))
-                    .foreign_key(
-                        ForeignKey::create()
-                            .name("fk_client_tools_client")
-                            .from("client_tools", "client_id")
-                            .to("clients", "id")
-                            .on_delete(ForeignKeyAction::Cascade),
-                    )
+                    .foreign_key(ForeignKey::create().name("fk_client_tools_client").from("client_tools", "client_id").to("clients", "id").on_delete(ForeignKeyAction::Cascade))
                     .to_owned(),
             )
             .await?;
@@ -130,14 +122,7 @@ impl MigrationTrait for Migration {
         manager.create_index(Index::create().name("ix_logs_created").table("logs").col("created_at").to_owned()).await?;
 
         manager
-            .create_table(
-                Table::create()
-                    .table("configs")
-                    .col(ColumnDef::new("key").text().not_null().primary_key())
-                    .col(text("value"))
-                    .col(instant("updated_at"))
-                    .to_owned(),
-            )
+            .create_table(Table::create().table("configs").col(ColumnDef::new("key").text().not_null().primary_key()).col(text("value")).col(instant("updated_at")).to_owned())
             .await
     }
 

@@ -33,12 +33,8 @@ impl MigrationTrait for Migration {
                     .to_owned(),
             )
             .await?;
-        manager
-            .create_index(Index::create().name("ix_tool_usage_month").table("tool_usage").col("client_id").col("billing_month").to_owned())
-            .await?;
-        manager
-            .create_index(Index::create().name("ix_tool_usage_started").table("tool_usage").col("client_id").col("started_at").to_owned())
-            .await
+        manager.create_index(Index::create().name("ix_tool_usage_month").table("tool_usage").col("client_id").col("billing_month").to_owned()).await?;
+        manager.create_index(Index::create().name("ix_tool_usage_started").table("tool_usage").col("client_id").col("started_at").to_owned()).await
     }
 
     async fn down(&self, manager: &SchemaManager) -> Result<(), DbErr> {

@@ -28,19 +28,13 @@ impl MigrationTrait for Migration {
                     .col(json_null("result"))
                     .col(instant("created_at"))
                     .col(instant("updated_at"))
-                    .foreign_key(
-                        ForeignKey::create().name("fk_operations_client").from("operations", "client_id").to("clients", "id").on_delete(ForeignKeyAction::Cascade),
-                    )
+                    .foreign_key(ForeignKey::create().name("fk_operations_client").from("operations", "client_id").to("clients", "id").on_delete(ForeignKeyAction::Cascade))
                     .to_owned(),
             )
             .await?;
         // Nulls are distinct in a unique index on both databases: only given keys collide.
-        manager
-            .create_index(Index::create().name("ux_operations_key").table("operations").col("client_id").col("key").unique().to_owned())
-            .await?;
-        manager
-            .create_index(Index::create().name("ux_operations_confirmation").table("operations").col("client_id").col("confirmation").unique().to_owned())
-            .await
+        manager.create_index(Index::create().name("ux_operations_key").table("operations").col("client_id").col("key").unique().to_owned()).await?;
+        manager.create_index(Index::create().name("ux_operations_confirmation").table("operations").col("client_id").col("confirmation").unique().to_owned()).await
     }
 
     async fn down(&self, manager: &SchemaManager) -> Result<(), DbErr> {

@@ -45,7 +45,7 @@ struct DemoTenant {
     id: TenantId,
     name: &'static str,
     token: SecretString,
-    odoo_url: String,
+    odoo: Value,
     // Serving ends with the demo.
     _sandbox: AbortOnDropHandle<()>,
 }
@@ -58,19 +58,13 @@ pub(super) async fn run(mut config: Config, args: DemoArgs, out: Out) -> anyhow:
     // The sandbox listens on loopback.
     config.allow_private_odoo = true;
     config.padron.padron_fetch = false;
+    config.no_migrate = false;
     let mut key = [0; crate::domain::vault::KEY_BYTES];
     ring::rand::SecureRandom::fill(&ring::rand::SystemRandom::new(), &mut key).map_err(|_| anyhow::anyhow!("this machine has no randomness"))?;
     let clock = Clock::system();
     let (state, worker) = AppState::open(config, Vault::from_keys(&key, None), clock.clone()).await?;
 
-    let serve = ServeConfig {
-        host: IpAddr::V4(Ipv4Addr::LOCALHOST),
-        port: args.port,
-        public_url: None,
-        allowed_origins: Vec::new(),
-        trusted_proxies: Vec::new(),
-        no_migrate: false,
-    };
+    let serve = ServeConfig { host: IpAddr::V4(Ipv4Addr::LOCALHOST), port: args.port, public_url: None, allowed_origins: Vec::new(), trusted_proxies: Vec::new() };
     let service = Service::bind(state.clone(), worker, &serve).await?;
     let padron = state.padron.clone();
     let samples = folder.0.join("sample");
@@ -109,7 +103,8 @@ async fn tenant_make(state: &AppState, sandbox: SandboxOdoo, name: &'static str)
     let id = state.tenants.tenant_add(NewTenant { name: name.to_owned(), rnc: None, plan: "pro".to_owned(), odoo: Some(odoo), tools: Vec::new() }, &actor).await?;
     let new = NewToken { name: "demo".to_owned(), packs: None, language: None, expires_at: None };
     let token = state.tokens.token_issue(id, new, &actor).await?.token;
-    Ok(DemoTenant { id, name, token, odoo_url, _sandbox: server })
+    let odoo = json!({ "url": odoo_url, "database": sandbox.database(), "user": sandbox.login(), "api_key": sandbox.api_key(), "password": sandbox.password() });
+    Ok(DemoTenant { id, name, token, odoo, _sandbox: server })
 }
 
 #[expect(clippy::disallowed_methods, reason = "the sandbox lives as long as the demo, which owns its handle")]
@@ -130,7 +125,7 @@ struct TempFolder(PathBuf);
 impl TempFolder {
     fn make() -> anyhow::Result<Self> {
         let path = std::env::temp_dir().join(format!("dunet-demo-{}", uuid::Uuid::new_v4().simple()));
-        std::fs::create_dir_all(&path).with_context(|| format!("making the folder {}", path.display()))?;
+        crate::db::private_folder(&path)?;
         Ok(Self(path))
     }
 }
@@ -163,7 +158,8 @@ impl View<'_> {
             "data_dir": self.folder,
             "tenant_id": self.nova.id,
             "other_tenant_id": self.aurora.id,
-            "odoo_url": self.nova.odoo_url,
+            "odoo_url": self.nova.odoo["url"],
+            "odoo": self.nova.odoo,
             "example_rnc": EXAMPLE_RNC,
             "curl": self.curl(),
         })
@@ -172,6 +168,18 @@ impl View<'_> {
     fn curl(&self) -> String {
         let body = json!({ "jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": { "name": "consultar_rnc_dgii", "arguments": { "rnc": EXAMPLE_RNC } } });
         format!("curl -s {} -H 'Authorization: Bearer {}' -H 'Content-Type: application/json' -d '{body}'", self.mcp_url, self.nova.token.expose_secret())
+    }
+
+    /// The key is the sandbox's, new for each demo and worth nothing after it.
+    fn tenant_add(&self) -> String {
+        let word = |name: &str| self.nova.odoo[name].as_str().unwrap_or_default().to_owned();
+        format!(
+            "echo {} | DUNET_ALLOW_PRIVATE_ODOO=1 dunet tenant add --name Prueba --plan pro --odoo-url {} --odoo-db {} --odoo-user {} --odoo-secret-file -",
+            word("api_key"),
+            word("url"),
+            word("database"),
+            word("user"),
+        )
     }
 
     fn text(&self) -> String {
@@ -183,6 +191,7 @@ impl View<'_> {
             "\nDunet demo: two companies, a sandbox Odoo for each, {TAXPAYERS} made-up taxpayers. Nothing is kept. Ctrl-C ends it.\n\
              \n  MCP              {url}\n  {:<16} {token}\n  {:<16} {}\n\
              \nAsk for a taxpayer (a public example):\n\n  {}\n\
+             \nIts sandbox Odoo, to try a tenant of your own on (README, the first real company):\n\n  {}\n\
              \nClaude Code:\n\n  claude mcp add --transport http dunet {url} --header \"Authorization: Bearer {token}\"\n\
              \nCursor (~/.cursor/mcp.json):\n\n  {cursor}\n\
              \nVS Code:\n\n  code --add-mcp '{vscode}'\n\
@@ -191,6 +200,7 @@ impl View<'_> {
             self.aurora.name,
             self.aurora.token.expose_secret(),
             self.curl(),
+            self.tenant_add(),
         )
     }
 }

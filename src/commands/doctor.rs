@@ -129,8 +129,7 @@ fn remedy(error: OdooError, language: Language) -> String {
 }
 
 fn print(steps: &[Step], all_well: bool, out: Out) -> anyhow::Result<()> {
-    let json: Vec<Value> =
-        steps.iter().map(|step| json!({ "step": step.name, "ok": step.ok, "detail": step.detail, "took_ms": step.took_ms, "remedy": step.remedy })).collect();
+    let json: Vec<Value> = steps.iter().map(|step| json!({ "step": step.name, "ok": step.ok, "detail": step.detail, "took_ms": step.took_ms, "remedy": step.remedy })).collect();
     let width = steps.iter().map(|step| step.name.chars().count()).max().unwrap_or_default();
     let lines: Vec<String> = steps
         .iter()

@@ -27,15 +27,21 @@ const SECRET_BYTES_MAX: u64 = 4096;
 
 /// Dunet: MCP between AI agents and the Odoo of Dominican businesses.
 #[derive(Parser, Debug)]
-#[command(name = "dunet", version, about, max_term_width = 110, after_help = "Try it: `dunet demo`. Settings can also be given as environment variables; `.env.example` lists them all.")]
+#[command(
+    name = "dunet",
+    version,
+    about,
+    max_term_width = 110,
+    after_help = "Try it: `dunet demo`. Settings can also be given as environment variables; `.env.example` lists them all."
+)]
 pub struct Cli {
-    /// The settings.
-    #[command(flatten)]
-    pub config: Config,
-
     /// Print JSON, for scripts.
     #[arg(long, global = true)]
     pub json: bool,
+
+    /// The settings.
+    #[command(flatten)]
+    pub config: Config,
 
     /// What to do.
     #[command(subcommand)]
@@ -57,6 +63,9 @@ pub enum Command {
         file: PathBuf,
     },
     /// Wrap every tenant's data key with the current vault key, while the service runs.
+    ///
+    /// In this order: 1. a new key (`dunet keygen`); 2. restart `serve` with DUNET_VAULT_KEY_FILE=new and
+    /// DUNET_VAULT_PREVIOUS_KEY_FILE=old; 3. `dunet rotate-keys` with the same two; 4. drop the old key.
     RotateKeys,
     /// Tenants: the client companies.
     #[command(subcommand)]
@@ -96,13 +105,16 @@ pub async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         }
         Command::Keygen { file } => {
             keygen(&file)?;
-            let text = format!("a new vault key is in {0}\nset DUNET_VAULT_KEY_FILE={0} and keep a copy in a safe place: without it the stored Odoo credentials cannot be opened", file.display());
+            let text = format!(
+                "a new vault key is in {0}\nset DUNET_VAULT_KEY_FILE={0} and keep a copy in a safe place: without it the stored Odoo credentials cannot be opened",
+                file.display()
+            );
             out.say(&text, &serde_json::json!({ "file": file }))?;
         }
         Command::RotateKeys => {
             let state = open(&cli.config).await?;
             let count = state.tenants.keys_rotate(&crate::domain::audit::Actor::shell()).await?;
-            out.say(&format!("{count} data keys wrapped anew; the previous vault key is no longer needed"), &serde_json::json!({ "rewrapped": count }))?;
+            out.say(&format!("{count} data keys wrapped anew. A running service needs both key files from before this command on (`dunet rotate-keys --help`); once it runs with the new one, the old one is no longer needed"), &serde_json::json!({ "rewrapped": count }))?;
         }
         Command::Tenant(command) => tenant::run(command, &cli.config, out).await?,
         Command::Token(command) => token::run(command, &cli.config, out).await?,
@@ -125,7 +137,7 @@ pub fn complain(error: &anyhow::Error) {
 async fn open(config: &Config) -> anyhow::Result<AppState> {
     let (state, worker) = AppState::open(config.clone(), vault(config)?, Clock::system()).await?;
     drop(worker);
-    crate::db::migrate(&state.db).await?;
+    crate::db::prepare(&state.db, &state.config).await?;
     Ok(state)
 }
 
@@ -143,12 +155,17 @@ fn keygen(file: &Path) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// A secret from a file, or from standard input when the file is `-`. Never from an argument: arguments are seen by everybody.
+/// A secret from a file, or from standard input when the file is `-` (asked for, unseen, at a terminal). Never from an argument:
+/// arguments are seen by everybody.
 fn secret(file: &Path) -> anyhow::Result<SecretString> {
     use std::io::Read;
     let mut text = zeroize::Zeroizing::new(String::new());
     if file == Path::new("-") {
-        std::io::stdin().take(SECRET_BYTES_MAX).read_to_string(&mut text).context("reading the secret from standard input")?;
+        if std::io::stdin().is_terminal() {
+            text = zeroize::Zeroizing::new(rpassword::prompt_password("Secret (API key or password, not shown): ").context("reading the secret from the terminal")?);
+        } else {
+            std::io::stdin().take(SECRET_BYTES_MAX).read_to_string(&mut text).context("reading the secret from standard input")?;
+        }
     } else {
         let handle = std::fs::File::open(file).with_context(|| format!("reading the secret from {}", file.display()))?;
         handle.take(SECRET_BYTES_MAX).read_to_string(&mut text).with_context(|| format!("reading the secret from {}", file.display()))?;
@@ -168,7 +185,11 @@ impl Out {
     /// A text for people, or the same as one line of JSON.
     fn say(self, text: &str, json: &Value) -> anyhow::Result<()> {
         let mut stdout = std::io::stdout().lock();
-        if self.json { writeln!(stdout, "{json}")? } else { writeln!(stdout, "{text}")? }
+        if self.json {
+            writeln!(stdout, "{json}")?;
+        } else {
+            writeln!(stdout, "{text}")?;
+        }
         stdout.flush()?;
         Ok(())
     }

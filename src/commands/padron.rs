@@ -50,7 +50,7 @@ pub struct ImportArgs {
 /// Runs it.
 pub(super) async fn run(command: PadronCommand, config: &Config, out: Out) -> anyhow::Result<()> {
     let db = db::connect(&config.database_url(), config.limits.database_connections_max).await?;
-    db::migrate(&db).await?;
+    db::prepare(&db, config).await?;
     let clock = Clock::system();
     let padron = open_padron(config)?;
     match command {
@@ -71,7 +71,7 @@ pub(super) async fn run(command: PadronCommand, config: &Config, out: Out) -> an
         }
         PadronCommand::Status => {
             let status = padron.status();
-            let today = clock.now().date_naive();
+            let today = clock.now().with_timezone(&chrono_tz::America::Santo_Domingo).date_naive();
             let history = padron_history::list(&db, 10).await?;
             let mut lines = match &status.active {
                 Some(info) => vec![format!("active: {}, {} days old", describe(info), info.age_days(today))],
@@ -79,7 +79,14 @@ pub(super) async fn run(command: PadronCommand, config: &Config, out: Out) -> an
             };
             lines.extend(status.previous.as_ref().map(|info| format!("previous: {}", describe(info))));
             lines.extend(history.iter().map(|entry| {
-                format!("{}  {:<8} {:<9} {} {}", entry.created_at.format("%Y-%m-%d %H:%M"), entry.action, entry.outcome, entry.cutoff.as_deref().unwrap_or(""), entry.message.as_deref().unwrap_or(""))
+                format!(
+                    "{}  {:<8} {:<9} {} {}",
+                    entry.created_at.format("%Y-%m-%d %H:%M"),
+                    entry.action,
+                    entry.outcome,
+                    entry.cutoff.as_deref().unwrap_or(""),
+                    entry.message.as_deref().unwrap_or("")
+                )
             }));
             let history: Vec<Value> = history
                 .iter()
@@ -194,7 +201,14 @@ fn words(report: &ImportReport) -> String {
     let what = if report.unchanged { "unchanged, nothing to do" } else { "active now" };
     let mut text = format!("{what}: {} in {:.1} s", describe(&report.active), std::time::Duration::from_millis(report.took_ms).as_secs_f64());
     for source in &report.active.sources {
-        text.push_str(&format!("\n  {}: {} lines, {} accepted, {} repeated, {} refused", source.file_name, source.physical_lines, source.accepted, source.duplicates, source.rejected.total()));
+        text.push_str(&format!(
+            "\n  {}: {} lines, {} accepted, {} repeated, {} refused",
+            source.file_name,
+            source.physical_lines,
+            source.accepted,
+            source.duplicates,
+            source.rejected.total()
+        ));
     }
     text
 }

@@ -13,7 +13,7 @@ use crate::domain::tenants::{NewOdoo, NewTenant, Tenant, TenantEdit, WritePolicy
 use crate::ids::TenantId;
 use crate::odoo::ProtocolChoice;
 use crate::text::Language;
-use crate::tools::{TOOLS_BY_DEFAULT, TOOLS};
+use crate::tools::{TOOLS, TOOLS_BY_DEFAULT};
 
 /// What to do with tenants.
 #[derive(Subcommand, Debug)]

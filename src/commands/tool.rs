@@ -66,12 +66,13 @@ pub(super) async fn run(command: ToolCommand, config: &Config, out: Out) -> anyh
                     json!({
                         "tool": facts.name, "title": facts.title, "enabled": permit.is_some(), "writes": facts.effect == Effect::Writes,
                         "packs": facts.packs, "calls_per_hour": permit.map(|permit| permit.calls_per_hour),
-                        "write_policy": permit.map(|permit| permit.write_policy.as_str()),
+                        "write_policy": permit.filter(|_| facts.effect == Effect::Writes).map(|permit| permit.write_policy.as_str()),
                     })
                 })
                 .collect();
             let cell = |row: &Value, name: &str| row[name].as_str().map_or_else(|| row[name].to_string(), str::to_owned).replace("null", "");
-            let rows: Vec<Vec<String>> = list.iter().map(|row| ["tool", "enabled", "calls_per_hour", "write_policy", "title"].iter().map(|name| cell(row, name)).collect()).collect();
+            let rows: Vec<Vec<String>> =
+                list.iter().map(|row| ["tool", "enabled", "calls_per_hour", "write_policy", "title"].iter().map(|name| cell(row, name)).collect()).collect();
             return out.table(&["tool", "enabled", "per hour", "writes are", "title"], &rows, &Value::Array(list));
         }
         ToolCommand::Enable { tenant, tool } => (tenant, tool, ToolEdit { enabled: Some(true), ..ToolEdit::default() }),

@@ -1,11 +1,14 @@
 //! The cellar: connect and migrate. The tables' shapes are in [`entities`]; what is done with them is in `domain`.
 
+use std::path::Path;
 use std::time::Duration;
 
 use anyhow::Context;
 use migration::{Migrator, MigratorTrait};
-use sea_orm::{ConnectOptions, ConnectionTrait, Database, DatabaseConnection, DbBackend, DbErr, DatabaseTransaction, SqliteTransactionMode, TransactionOptions, TransactionTrait};
+use sea_orm::{ConnectOptions, ConnectionTrait, Database, DatabaseConnection, DatabaseTransaction, DbBackend, DbErr, SqliteTransactionMode, TransactionOptions, TransactionTrait};
 use secrecy::{ExposeSecret, SecretString};
+
+use crate::config::Config;
 
 pub mod entities;
 
@@ -19,26 +22,31 @@ const ACQUIRE_TIMEOUT_S: u64 = 10;
 pub async fn connect(url: &SecretString, connections_max: u32) -> anyhow::Result<DatabaseConnection> {
     let text = url.expose_secret();
     if let Some(rest) = text.strip_prefix("sqlite://") {
-        let file = std::path::Path::new(rest.split('?').next().unwrap_or(rest));
+        let file = Path::new(rest.split('?').next().unwrap_or(rest));
         if let Some(parent) = file.parent() {
-            std::fs::create_dir_all(parent).with_context(|| format!("making the folder {}", parent.display()))?;
+            private_folder(parent)?;
         }
     }
     let mut options = ConnectOptions::new(text.to_owned());
-    options
-        .max_connections(connections_max)
-        .acquire_timeout(Duration::from_secs(ACQUIRE_TIMEOUT_S))
-        .sqlx_logging(false)
-        .map_sqlx_sqlite_opts(|sqlite| {
-            sqlite
-                .journal_mode(sea_orm::sqlx::sqlite::SqliteJournalMode::Wal)
-                .synchronous(sea_orm::sqlx::sqlite::SqliteSynchronous::Normal)
-                .foreign_keys(true)
-                .busy_timeout(Duration::from_secs(ACQUIRE_TIMEOUT_S))
-        });
+    options.max_connections(connections_max).acquire_timeout(Duration::from_secs(ACQUIRE_TIMEOUT_S)).sqlx_logging(false).map_sqlx_sqlite_opts(|sqlite| {
+        sqlite
+            .journal_mode(sea_orm::sqlx::sqlite::SqliteJournalMode::Wal)
+            .synchronous(sea_orm::sqlx::sqlite::SqliteSynchronous::Normal)
+            .foreign_keys(true)
+            .busy_timeout(Duration::from_secs(ACQUIRE_TIMEOUT_S))
+    });
     // The address may hold a password: the error names the kind of database only.
     let kind = text.split(':').next().unwrap_or_default().to_owned();
     Database::connect(options).await.with_context(|| format!("opening the {kind} database (DATABASE_URL)"))
+}
+
+/// Makes a folder that only we can read, with its parents. One that exists stays as it is.
+///
+/// # Errors
+/// It cannot be made.
+pub fn private_folder(folder: &Path) -> anyhow::Result<()> {
+    use std::os::unix::fs::DirBuilderExt;
+    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(folder).with_context(|| format!("making the folder {}", folder.display()))
 }
 
 /// Runs pending migrations. On PostgreSQL all of them in one transaction, under a lock that keeps two processes from doing it at once.
@@ -53,6 +61,19 @@ pub async fn migrate(db: &DatabaseConnection) -> anyhow::Result<()> {
     transaction.execute_unprepared("select pg_advisory_xact_lock(hashtext('dunet migrations'))").await?;
     Migrator::up(&transaction, None).await.context("running migrations")?;
     transaction.commit().await?;
+    Ok(())
+}
+
+/// Migrates, or refuses a database that is not up to date when migrations are switched off.
+///
+/// # Errors
+/// A migration failed, or some are pending and must not be run.
+pub async fn prepare(db: &DatabaseConnection, config: &Config) -> anyhow::Result<()> {
+    if !config.no_migrate {
+        return migrate(db).await;
+    }
+    let pending = pending(db).await?;
+    anyhow::ensure!(pending == 0, "the database lacks {pending} migrations: run `dunet migrate` first, or unset DUNET_NO_MIGRATE");
     Ok(())
 }
 

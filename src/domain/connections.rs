@@ -9,10 +9,12 @@ use serde_json::Value;
 
 use super::tenants::{Tenant, Tenants};
 use crate::ids::TenantId;
-use crate::odoo::{AddressPolicy, OdooClient, OdooConfig, OdooError, OdooErrorKind, OdooLimits};
+use crate::odoo::{AddressPolicy, OdooClient, OdooConfig, OdooError, OdooLimits};
 
 /// How long facts about a tenant's Odoo (installed apps, field lists) are kept, seconds.
 const FACTS_TTL_S: u64 = 300;
+/// A warm client is made anew after so long, seconds: an Odoo may have been upgraded or restored meanwhile.
+const CONNECTION_TTL_S: u64 = 3600;
 /// Facts kept per tenant.
 const FACTS_PER_TENANT_MAX: u64 = 32;
 
@@ -65,7 +67,12 @@ impl Connections {
     /// At most `connections_max` warm clients, each dropped after `idle_s` seconds without use.
     #[must_use]
     pub fn new(tenants: Tenants, addresses: AddressPolicy, limits: OdooLimits, connections_max: u64, idle_s: u64) -> Self {
-        let warm = Cache::builder().max_capacity(connections_max).time_to_idle(Duration::from_secs(idle_s)).support_invalidation_closures().build();
+        let warm = Cache::builder()
+            .max_capacity(connections_max)
+            .time_to_idle(Duration::from_secs(idle_s))
+            .time_to_live(Duration::from_secs(CONNECTION_TTL_S))
+            .support_invalidation_closures()
+            .build();
         Self { tenants, addresses, limits, warm }
     }
 
@@ -109,10 +116,4 @@ impl Connections {
         let facts = Cache::builder().max_capacity(FACTS_PER_TENANT_MAX).time_to_live(Duration::from_secs(FACTS_TTL_S)).build();
         Ok(Arc::new(Connection { client, facts }))
     }
-}
-
-/// Whether an error means that the warm client is of no more use (a key revoked in Odoo, a database that moved).
-#[must_use]
-pub fn is_stale(error: &OdooErrorKind) -> bool {
-    matches!(error, OdooErrorKind::BadCredentials | OdooErrorKind::DatabaseNotFound | OdooErrorKind::NotOdoo)
 }

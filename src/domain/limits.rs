@@ -78,13 +78,7 @@ impl Limits {
     pub fn new(db: DatabaseConnection, clock: Clock, calls_per_minute: u32, burst_calls: u32) -> Self {
         let one = NonZeroU32::MIN;
         let quota = Quota::per_minute(NonZeroU32::new(calls_per_minute).unwrap_or(one)).allow_burst(NonZeroU32::new(burst_calls).unwrap_or(one));
-        Self {
-            db,
-            clock,
-            burst: Arc::new(RateLimiter::keyed(quota)),
-            hourly: Arc::default(),
-            months: Cache::builder().max_capacity(MONTHS_MAX).build(),
-        }
+        Self { db, clock, burst: Arc::new(RateLimiter::keyed(quota)), hourly: Arc::default(), months: Cache::builder().max_capacity(MONTHS_MAX).build() }
     }
 
     /// One more request of that tenant.

@@ -140,13 +140,7 @@ impl Operations {
     }
 
     async fn end(&self, id: OperationId, state: &str, result: Option<Value>) -> Result<(), DbErr> {
-        let row = operations::ActiveModel {
-            id: Set(id.uuid()),
-            state: Set(state.to_owned()),
-            result: Set(result),
-            updated_at: Set(self.clock.now()),
-            ..Default::default()
-        };
+        let row = operations::ActiveModel { id: Set(id.uuid()), state: Set(state.to_owned()), result: Set(result), updated_at: Set(self.clock.now()), ..Default::default() };
         row.update(&self.db).await.map(|_| ())
     }
 

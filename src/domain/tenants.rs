@@ -2,9 +2,7 @@
 
 use std::collections::HashMap;
 
-use sea_orm::{
-    ActiveModelTrait, ColumnTrait, DatabaseConnection, DbErr, EntityTrait, IntoActiveModel, QueryFilter, QueryOrder, QuerySelect, Set, sea_query::OnConflict,
-};
+use sea_orm::{ActiveModelTrait, ColumnTrait, DatabaseConnection, DbErr, EntityTrait, IntoActiveModel, QueryFilter, QueryOrder, QuerySelect, Set, sea_query::OnConflict};
 use secrecy::SecretString;
 use serde_json::{Value, json};
 use url::Url;
@@ -14,9 +12,14 @@ use super::plans::Plan;
 pub use super::tenant::{OdooSettings, Permit, TOOL_CALLS_PER_HOUR_DEFAULT, Tenant, WritePolicy};
 use super::vault::{Sealed, Vault, VaultError};
 use crate::clock::Clock;
-use crate::db::{self, entities::{client_tools, clients, plans}};
+use crate::db::{
+    self,
+    entities::{client_tools, clients, plans},
+};
+use crate::dgii::TaxpayerId;
 use crate::ids::TenantId;
-use crate::odoo::ProtocolChoice;
+use crate::odoo::address::check_url;
+use crate::odoo::{AddressPolicy, ProtocolChoice};
 use crate::text::Language;
 
 /// The field name that binds the sealed Odoo secret to its place.
@@ -142,6 +145,8 @@ impl Tenants {
     /// A blank name, an unknown plan, more tools than the plan allows, or the database.
     pub async fn tenant_add(&self, new: NewTenant, actor: &Actor) -> Result<TenantId, TenantError> {
         let name = checked_name(&new.name)?;
+        let rnc = new.rnc.as_deref().map(checked_rnc).transpose()?;
+        let odoo_url = new.odoo.as_ref().map(|odoo| checked_url(&odoo.url)).transpose()?;
         let plan = self.plan_find(&new.plan).await?;
         if let Some(max) = plan.tools_max
             && new.tools.len() > max
@@ -158,13 +163,13 @@ impl Tenants {
         let row = clients::Model {
             id: id.uuid(),
             name,
-            rnc: new.rnc,
+            rnc,
             status: "active".to_owned(),
             plan_code: plan.code,
             language: Language::Es.as_str().to_owned(),
             timezone: chrono_tz::America::Santo_Domingo.name().to_owned(),
             write_policy: WritePolicy::Confirm.as_str().to_owned(),
-            odoo_url: new.odoo.as_ref().map(|odoo| odoo.url.to_string()),
+            odoo_url,
             odoo_database: new.odoo.as_ref().map(|odoo| odoo.database.clone()),
             odoo_login: new.odoo.as_ref().map(|odoo| odoo.login.clone()),
             odoo_secret_sealed: sealed,
@@ -239,8 +244,8 @@ impl Tenants {
         if let Some(secret) = &edit.odoo_secret {
             row.odoo_secret_sealed = Some(self.vault.seal(id, &Sealed(row.data_key_sealed.clone()), ODOO_SECRET_FIELD, secret)?.0);
         }
-        row.rnc = edit.rnc.or(row.rnc);
-        row.odoo_url = edit.odoo_url.map(|url| url.to_string()).or(row.odoo_url);
+        row.rnc = edit.rnc.as_deref().map(checked_rnc).transpose()?.or(row.rnc);
+        row.odoo_url = edit.odoo_url.as_ref().map(checked_url).transpose()?.or(row.odoo_url);
         row.odoo_database = edit.odoo_database.or(row.odoo_database);
         row.odoo_login = edit.odoo_login.or(row.odoo_login);
         row.odoo_protocol = edit.odoo_protocol.map_or(row.odoo_protocol, |protocol| protocol.to_string());
@@ -328,6 +333,18 @@ impl Tenants {
         Ok(count)
     }
 
+    /// Whether every tenant's secrets can be opened with the keys at hand.
+    ///
+    /// # Errors
+    /// The first data key wrapped by a master key we do not have, or the database.
+    pub async fn keys_check(&self) -> Result<(), TenantError> {
+        let sealed: Vec<String> = clients::Entity::find().select_only().column(clients::Column::DataKeySealed).into_tuple().all(&self.db).await?;
+        for key in sealed {
+            self.vault.knows(&Sealed(key))?;
+        }
+        Ok(())
+    }
+
     /// Opens a tenant's Odoo secret, for the one who connects.
     pub(super) fn odoo_secret(&self, tenant: &Tenant, settings: &OdooSettings) -> Result<SecretString, VaultError> {
         self.vault.open(tenant.id, &tenant.data_key, ODOO_SECRET_FIELD, &settings.secret)
@@ -335,10 +352,7 @@ impl Tenants {
 
     async fn client_find(&self, id: TenantId) -> Result<(clients::Model, plans::Model), TenantError> {
         let client = clients::Entity::find_by_id(id.uuid()).one(&self.db).await?.ok_or_else(|| TenantError::Unknown(id.to_string()))?;
-        let plan = plans::Entity::find_by_id(client.plan_code.clone())
-            .one(&self.db)
-            .await?
-            .ok_or_else(|| TenantError::UnknownPlan(client.plan_code.clone()))?;
+        let plan = plans::Entity::find_by_id(client.plan_code.clone()).one(&self.db).await?.ok_or_else(|| TenantError::UnknownPlan(client.plan_code.clone()))?;
         Ok((client, plan))
     }
 
@@ -354,6 +368,18 @@ fn checked_name(name: &str) -> Result<String, TenantError> {
         return Err(TenantError::Invalid("a name has 1 to 200 characters and no line breaks".to_owned()));
     }
     Ok(name.to_owned())
+}
+
+/// Digits only. A wrong check digit is let pass: hundreds of issued numbers have one.
+fn checked_rnc(rnc: &str) -> Result<String, TenantError> {
+    TaxpayerId::parse(rnc).map(|id| id.digits().to_owned()).map_err(|error| TenantError::Invalid(format!("--rnc: {error}")))
+}
+
+/// http(s), without user and password in it (they would be stored in the open). Whether its network may be reached is looked at when
+/// connecting, since that is a setting of the service.
+fn checked_url(url: &Url) -> Result<String, TenantError> {
+    let url = check_url(url, AddressPolicy::AllowPrivate).map_err(|error| TenantError::Invalid(format!("the Odoo address: {}", error.message)))?;
+    Ok(url.to_string())
 }
 
 fn tool_row(id: TenantId, tool: &str, edit: ToolEdit) -> client_tools::ActiveModel {

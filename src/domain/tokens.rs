@@ -4,6 +4,7 @@
 //! characters; the plain token is shown once. A typo is refused by the checksum before anything is looked up.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -167,6 +168,8 @@ pub struct Tokens {
     clock: Clock,
     verified: Cache<[u8; 32], Caller>,
     used: Arc<Mutex<HashMap<TokenId, DateTime<Utc>>>>,
+    /// Grows with every `forget`: what was loaded before one must not be remembered after it.
+    epoch: Arc<AtomicU64>,
 }
 
 impl Tokens {
@@ -174,7 +177,7 @@ impl Tokens {
     #[must_use]
     pub fn new(db: DatabaseConnection, tenants: Tenants, clock: Clock, cache_s: u64, cache_tokens_max: u64) -> Self {
         let verified = Cache::builder().max_capacity(cache_tokens_max).time_to_live(Duration::from_secs(cache_s)).support_invalidation_closures().build();
-        Self { db, tenants, clock, verified, used: Arc::default() }
+        Self { db, tenants, clock, verified, used: Arc::default(), epoch: Arc::default() }
     }
 
     /// Checks a presented token.
@@ -190,8 +193,12 @@ impl Tokens {
         let caller = match self.verified.get(&hash).await {
             Some(caller) => caller,
             None => {
+                let epoch = self.epoch.load(Ordering::SeqCst);
                 let caller = self.load(&hash).await?;
                 self.verified.insert(hash, caller.clone()).await;
+                if self.epoch.load(Ordering::SeqCst) != epoch {
+                    self.verified.invalidate(&hash).await;
+                }
                 caller
             }
         };
@@ -209,6 +216,7 @@ impl Tokens {
 
     /// Forgets what is remembered of a tenant's tokens: the next call asks the database.
     pub fn forget(&self, tenant: TenantId) {
+        self.epoch.fetch_add(1, Ordering::SeqCst);
         // Fails only without support_invalidation_closures, which `new` sets; and then remembering nothing is the safe way.
         if self.verified.invalidate_entries_if(move |_, caller| caller.inner.tenant.id == tenant).is_err() {
             self.verified.invalidate_all();
@@ -222,9 +230,8 @@ impl Tokens {
     pub async fn last_used_flush(&self) -> Result<(), DbErr> {
         let used = std::mem::take(&mut *self.used.lock().unwrap_or_else(PoisonError::into_inner));
         for (token, at) in &used {
-            let update = api_tokens::Entity::update_many()
-                .col_expr(api_tokens::Column::LastUsedAt, sea_orm::sea_query::Expr::value(*at))
-                .filter(api_tokens::Column::Id.eq(token.uuid()));
+            let update =
+                api_tokens::Entity::update_many().col_expr(api_tokens::Column::LastUsedAt, sea_orm::sea_query::Expr::value(*at)).filter(api_tokens::Column::Id.eq(token.uuid()));
             if let Err(error) = update.exec(&self.db).await {
                 let mut kept = self.used.lock().unwrap_or_else(PoisonError::into_inner);
                 for (token, at) in used {
@@ -266,11 +273,7 @@ impl Tokens {
     /// # Errors
     /// The database.
     pub async fn token_list(&self, tenant: TenantId) -> Result<Vec<TokenView>, TokenError> {
-        let rows = api_tokens::Entity::find()
-            .filter(api_tokens::Column::ClientId.eq(tenant.uuid()))
-            .order_by_desc(api_tokens::Column::Id)
-            .all(&self.db)
-            .await?;
+        let rows = api_tokens::Entity::find().filter(api_tokens::Column::ClientId.eq(tenant.uuid())).order_by_desc(api_tokens::Column::Id).all(&self.db).await?;
         Ok(rows.into_iter().map(view).collect())
     }
 
@@ -289,7 +292,7 @@ impl Tokens {
         if old.revoked_at.is_some() || old.expires_at.is_some_and(|end| end <= now) {
             return Err(TokenError::Invalid("this token is revoked or expired: issue a new one".to_owned()));
         }
-        let packs = old.packs.clone().and_then(|packs| serde_json::from_value(packs).ok());
+        let packs = packs_read(old.packs.as_ref());
         let language = old.language.parse().unwrap_or(owner.language);
         let (plain, row) = make_row(&owner, &old.name, packs, language, old.expires_at, Some(old.id), now)?;
         let id = TokenId::from(row.id);
@@ -329,12 +332,8 @@ impl Tokens {
 
     async fn load(&self, hash: &[u8; 32]) -> Result<Caller, TokenRefusal> {
         let unavailable = |error: &dyn std::fmt::Display| TokenRefusal::Unavailable(error.to_string());
-        let row = api_tokens::Entity::find()
-            .filter(api_tokens::Column::Hash.eq(hex(hash)))
-            .one(&self.db)
-            .await
-            .map_err(|error| unavailable(&error))?
-            .ok_or(TokenRefusal::Unknown)?;
+        let row =
+            api_tokens::Entity::find().filter(api_tokens::Column::Hash.eq(hex(hash))).one(&self.db).await.map_err(|error| unavailable(&error))?.ok_or(TokenRefusal::Unknown)?;
         if row.revoked_at.is_some() {
             return Err(TokenRefusal::Revoked);
         }
@@ -343,7 +342,7 @@ impl Tokens {
             language: row.language.parse().unwrap_or(tenant.language),
             tenant,
             token: row.id.into(),
-            packs: row.packs.and_then(|packs| serde_json::from_value(packs).ok()),
+            packs: packs_read(row.packs.as_ref()),
             expires_at: row.expires_at,
         };
         Ok(Caller { inner: Arc::new(inner) })
@@ -351,11 +350,12 @@ impl Tokens {
 }
 
 async fn find(db: &impl sea_orm::ConnectionTrait, tenant: TenantId, token: TokenId) -> Result<api_tokens::Model, TokenError> {
-    api_tokens::Entity::find_by_id(token.uuid())
-        .filter(api_tokens::Column::ClientId.eq(tenant.uuid()))
-        .one(db)
-        .await?
-        .ok_or_else(|| TokenError::Unknown(token.to_string()))
+    api_tokens::Entity::find_by_id(token.uuid()).filter(api_tokens::Column::ClientId.eq(tenant.uuid())).one(db).await?.ok_or_else(|| TokenError::Unknown(token.to_string()))
+}
+
+/// None is all packs; what cannot be read is none of them.
+fn packs_read(packs: Option<&serde_json::Value>) -> Option<Vec<String>> {
+    packs.filter(|packs| !packs.is_null()).map(|packs| serde_json::from_value(packs.clone()).unwrap_or_default())
 }
 
 fn make_row(
@@ -392,7 +392,7 @@ fn view(row: api_tokens::Model) -> TokenView {
         id: row.id.into(),
         name: row.name,
         hint: format!("{}…{}", row.prefix, row.last_four),
-        packs: row.packs.and_then(|packs| serde_json::from_value(packs).ok()),
+        packs: packs_read(row.packs.as_ref()),
         created_at: row.created_at,
         expires_at: row.expires_at,
         revoked_at: row.revoked_at,

@@ -19,6 +19,8 @@ use crate::ids::{TenantId, TokenId, UsageId};
 /// First and longest wait between tries while the database is away.
 const RETRY_FIRST: Duration = Duration::from_millis(200);
 const RETRY_MAX: Duration = Duration::from_secs(10);
+/// Records in one statement at most: SQLite takes 32,766 parameters, and a record has 14.
+const BATCH_RECORDS_MAX: usize = 2_000;
 /// Tries when the service stops and the database is away.
 const LAST_TRIES_MAX: u32 = 5;
 /// Longest wait for requests that were cut.
@@ -121,7 +123,7 @@ impl UsageSink {
     #[must_use]
     pub fn new(db: DatabaseConnection, queue_records_max: usize, batch_records_max: usize, flush: Duration) -> (Self, UsageWorker) {
         let (queue, records) = mpsc::channel(queue_records_max.max(1));
-        let worker = UsageWorker { db, records, batch_records_max: batch_records_max.max(1), flush };
+        let worker = UsageWorker { db, records, batch_records_max: batch_records_max.clamp(1, BATCH_RECORDS_MAX), flush };
         (Self { queue, dropped: Arc::default(), open: TaskTracker::new(), cut: CancellationToken::new() }, worker)
     }
 
@@ -212,6 +214,11 @@ impl UsageWorker {
         let mut wait = RETRY_FIRST;
         let mut last_tries = 0;
         while let Err(error) = insert(&self.db, batch).await {
+            if !is_passing(&error) {
+                // Waiting would hold every tenant's records back: what the database does not take is written one by one, or named.
+                self.deliver_singly(batch).await;
+                break;
+            }
             tracing::warn!(%error, records = batch.len(), "usage could not be written; trying again");
             if stop.is_cancelled() {
                 last_tries += 1;
@@ -225,15 +232,36 @@ impl UsageWorker {
         }
         batch.clear();
     }
+
+    async fn deliver_singly(&self, batch: &[UsageRecord]) {
+        for record in batch {
+            if let Err(error) = insert(&self.db, std::slice::from_ref(record)).await {
+                tracing::error!(%error, usage.id = %record.id, tenant.id = %record.tenant, tool.name = record.tool, "a usage record could not be written");
+            }
+        }
+    }
+}
+
+/// Whether a later try may succeed: the database is away or busy, not unwilling.
+fn is_passing(error: &DbErr) -> bool {
+    use sea_orm::{RuntimeErr, sqlx};
+    match error {
+        DbErr::Conn(_) | DbErr::ConnectionAcquire(_) => true,
+        DbErr::Exec(RuntimeErr::SqlxError(cause)) | DbErr::Query(RuntimeErr::SqlxError(cause)) => match cause.as_ref() {
+            // SQLite's BUSY, LOCKED, IOERR and FULL; PostgreSQL's classes 08 (connection), 40 (rollback), 53 (resources) and 57 (intervention).
+            sqlx::Error::Database(cause) => cause.code().is_some_and(|code| {
+                let of_sqlite = code.parse::<u32>().is_ok_and(|code| [5, 6, 10, 13].contains(&(code & 0xff)) && code < 10_000);
+                of_sqlite || (code.len() == 5 && ["08", "40", "53", "57"].iter().any(|class| code.starts_with(class)))
+            }),
+            _ => true,
+        },
+        _ => false,
+    }
 }
 
 async fn insert(db: &DatabaseConnection, batch: &[UsageRecord]) -> Result<(), DbErr> {
     let rows = batch.iter().map(|record| row(record).into_active_model());
-    tool_usage::Entity::insert_many(rows)
-        .on_conflict(OnConflict::column(tool_usage::Column::Id).do_nothing().to_owned())
-        .exec_without_returning(db)
-        .await
-        .map(|_| ())
+    tool_usage::Entity::insert_many(rows).on_conflict(OnConflict::column(tool_usage::Column::Id).do_nothing().to_owned()).exec_without_returning(db).await.map(|_| ())
 }
 
 fn row(record: &UsageRecord) -> tool_usage::Model {

@@ -102,6 +102,16 @@ impl Vault {
         seal(&master.aead, &master.id, &self.keys.random, &wrap_context(tenant), &*raw)
     }
 
+    /// Whether one of our master keys wrapped that data key.
+    ///
+    /// # Errors
+    /// None of ours did.
+    pub fn knows(&self, sealed: &Sealed) -> Result<(), VaultError> {
+        let (id, _) = split(sealed)?;
+        let known = std::iter::once(&self.keys.current).chain(self.keys.previous.as_ref()).any(|key| key.id == id);
+        if known { Ok(()) } else { Err(VaultError::UnknownKey(id.to_owned())) }
+    }
+
     /// Opens a tenant's data key.
     ///
     /// # Errors
@@ -157,10 +167,7 @@ impl Vault {
 
     fn unwrap_data_key(&self, tenant: TenantId, sealed: &Sealed) -> Result<Zeroizing<[u8; KEY_BYTES]>, VaultError> {
         let (id, bytes) = split(sealed)?;
-        let master = std::iter::once(&self.keys.current)
-            .chain(self.keys.previous.as_ref())
-            .find(|key| key.id == id)
-            .ok_or_else(|| VaultError::UnknownKey(id.to_owned()))?;
+        let master = std::iter::once(&self.keys.current).chain(self.keys.previous.as_ref()).find(|key| key.id == id).ok_or_else(|| VaultError::UnknownKey(id.to_owned()))?;
         let plain = Zeroizing::new(open(&master.aead, &wrap_context(tenant), bytes)?);
         let raw: [u8; KEY_BYTES] = plain.as_slice().try_into().map_err(|_| VaultError::Broken)?;
         Ok(Zeroizing::new(raw))
@@ -177,10 +184,7 @@ impl MasterKey {
     fn new(raw: &[u8; KEY_BYTES]) -> Self {
         // A key for another purpose is derived, never the same bytes used twice.
         let pseudo_random = hkdf::Salt::new(hkdf::HKDF_SHA256, b"dunet").extract(raw);
-        let confirmation = pseudo_random
-            .expand(&[b"confirmation codes"], ring::hmac::HMAC_SHA256)
-            .map(ring::hmac::Key::from)
-            .expect("32 bytes are within HKDF's output limit");
+        let confirmation = pseudo_random.expand(&[b"confirmation codes"], ring::hmac::HMAC_SHA256).map(ring::hmac::Key::from).expect("32 bytes are within HKDF's output limit");
         Self { id: key_id(raw), aead: aead(raw), confirmation }
     }
 }

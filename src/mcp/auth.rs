@@ -3,6 +3,7 @@
 
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use axum::body::Body;
@@ -13,7 +14,7 @@ use axum::response::Response;
 use governor::middleware::NoOpMiddleware;
 use serde_json::{Value, json};
 use tower::{Service, ServiceExt};
-use tower_governor::governor::{Governor, GovernorConfig, GovernorConfigBuilder};
+use tower_governor::governor::{Governor, GovernorConfig, GovernorConfigBuilder, SharedRateLimiter};
 use tower_governor::key_extractor::KeyExtractor;
 use tower_governor::{GovernorError, GovernorLayer};
 
@@ -25,11 +26,16 @@ use crate::http::client_address::ClientAddress;
 /// The longest Authorization header looked at, bytes.
 const HEADER_BYTES_MAX: usize = 4096;
 
+/// The limiter of refusals is pruned this often.
+const PRUNE_EVERY_REFUSALS: u64 = 1_024;
+
 /// Checks tokens. Cheap to clone.
 #[derive(Clone)]
 pub(super) struct Authenticator {
     tokens: Tokens,
     refusals: Refusals,
+    limiter: SharedRateLimiter<IpAddr, NoOpMiddleware>,
+    refused: Arc<AtomicU64>,
 }
 
 type Refusals = Governor<ByAddress, NoOpMiddleware, tower::util::BoxCloneSyncService<Request, Response, std::convert::Infallible>, Body>;
@@ -40,14 +46,20 @@ impl Authenticator {
         let per_minute = failed_per_minute.max(1);
         let mut builder = GovernorConfigBuilder::default().key_extractor(ByAddress);
         builder.period(Duration::from_secs(60) / per_minute).burst_size(per_minute);
-        let config: GovernorConfig<ByAddress, NoOpMiddleware> = builder.finish().expect("period and burst are at least one");
-        let layer = GovernorLayer::new(Arc::new(config)).error_handler(too_many);
+        let config: Arc<GovernorConfig<ByAddress, NoOpMiddleware>> = Arc::new(builder.finish().expect("period and burst are at least one"));
+        let limiter = Arc::clone(config.limiter());
+        let layer = GovernorLayer::new(config).error_handler(too_many);
         // The service behind the limiter does one thing: it says why a token was refused.
         let answer = tower::service_fn(|request: Request| async move { Ok(challenge(&request)) });
-        Self { tokens, refusals: tower::Layer::layer(&layer, tower::util::BoxCloneSyncService::new(answer)) }
+        let refusals = tower::Layer::layer(&layer, tower::util::BoxCloneSyncService::new(answer));
+        Self { tokens, refusals, limiter, refused: Arc::default() }
     }
 
     async fn refuse(&self, mut request: Request, refusal: Refusal) -> Response {
+        if self.refused.fetch_add(1, Ordering::Relaxed) % PRUNE_EVERY_REFUSALS == PRUNE_EVERY_REFUSALS - 1 {
+            // Addresses that have been quiet for a minute are forgotten, so that the map stays as small as the attack is.
+            self.limiter.retain_recent();
+        }
         request.extensions_mut().insert(refusal);
         let mut service = self.refusals.clone();
         match service.ready().await {

@@ -37,10 +37,7 @@ pub fn router(state: &AppState, settings: &HttpSettings) -> Router {
         .layer(from_fn_with_state(state.limits.clone(), auth::tenant_rate_layer))
         .layer(from_fn_with_state(settings.body_bytes_max, prefilter::layer))
         .layer(from_fn_with_state(state.usage.clone(), usage::layer));
-    Router::new()
-        .route_service(PATH, service.clone())
-        .route_service(TOKEN_PATH, service)
-        .layer(stack)
+    Router::new().route_service(PATH, service.clone()).route_service(TOKEN_PATH, service).layer(stack)
 }
 
 fn cors(settings: &HttpSettings) -> CorsLayer {

@@ -9,8 +9,9 @@ use std::sync::{Arc, LazyLock};
 
 use rmcp::handler::server::ServerHandler;
 use rmcp::model::{
-    CacheScope, CallToolRequestParams, CallToolResponse, CallToolResult, CompleteRequestParams, CompleteResult, ContentBlock, CustomRequest, CustomResult, DiscoverResult, ErrorCode, ErrorData, Implementation,
-    InitializeRequestParams, InitializeResult, ListPromptsResult, ListResourceTemplatesResult, ListResourcesResult, ListToolsResult, MetaObject, PaginatedRequestParams, ProtocolVersion, ServerCapabilities, ServerConfig, Tool, ToolAnnotations,
+    CacheScope, CallToolRequestParams, CallToolResponse, CallToolResult, CompleteRequestParams, CompleteResult, ContentBlock, CustomRequest, CustomResult, DiscoverResult,
+    ErrorCode, ErrorData, Implementation, InitializeRequestParams, InitializeResult, ListPromptsResult, ListResourceTemplatesResult, ListResourcesResult, ListToolsResult,
+    MetaObject, PaginatedRequestParams, ProtocolVersion, ServerCapabilities, ServerConfig, Tool, ToolAnnotations,
 };
 use rmcp::service::{RequestContext, RoleServer};
 use rmcp::transport::streamable_http_server::session::never::NeverSessionManager;
@@ -161,10 +162,7 @@ fn describe(facts: &ToolFacts) -> Tool {
         .destructive(false)
         .idempotent(facts.effect == Effect::Reads)
         .open_world(facts.asks_odoo);
-    Tool::new(facts.name, facts.about, object(&facts.input_schema))
-        .with_title(facts.title)
-        .with_annotations(annotations)
-        .with_raw_output_schema(object(&facts.output_schema))
+    Tool::new(facts.name, facts.about, object(&facts.input_schema)).with_title(facts.title).with_annotations(annotations).with_raw_output_schema(object(&facts.output_schema))
 }
 
 /// The data as `structuredContent`, and the same as compact text: several hosts (voice platforms among them) show the model only the text.
@@ -183,12 +181,7 @@ fn failed(failure: &ToolError, body: Value) -> CallToolResult {
 }
 
 fn caller(context: &RequestContext<RoleServer>) -> Result<Caller, ErrorData> {
-    context
-        .extensions
-        .get::<axum::http::request::Parts>()
-        .and_then(|parts| parts.extensions.get::<Caller>())
-        .cloned()
-        .ok_or_else(|| ErrorData::internal_error("no caller", None))
+    context.extensions.get::<axum::http::request::Parts>().and_then(|parts| parts.extensions.get::<Caller>()).cloned().ok_or_else(|| ErrorData::internal_error("no caller", None))
 }
 
 /// What the agent calls itself: in the modern era it says so in every request; before, only its User-Agent remains.

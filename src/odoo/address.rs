@@ -46,18 +46,15 @@ const GLOBAL_V6: Ipv6Net = v6(0x2000, 0, 0, 3);
 
 /// Blocks inside [`GLOBAL_V6`] that are not plain public addresses, or that carry an IPv4 address in them.
 const NOT_PUBLIC_V6: [Ipv6Net; 5] = [
-    v6(0x2001, 0, 0, 23), // protocol assignments, Teredo (2001::/32), benchmarking, ORCHID
-    v6(0x2001, 0xdb8, 0, 32), // documentation
-    v6(0x2002, 0, 0, 16), // 6to4
+    v6(0x2001, 0, 0, 23),         // protocol assignments, Teredo (2001::/32), benchmarking, ORCHID
+    v6(0x2001, 0xdb8, 0, 32),     // documentation
+    v6(0x2002, 0, 0, 16),         // 6to4
     v6(0x2620, 0x4f, 0x8000, 48), // AS112
-    v6(0x3fff, 0, 0, 20), // documentation
+    v6(0x3fff, 0, 0, 20),         // documentation
 ];
 
 /// Ports of other services that a URL must not be used to poke at, above 1023.
-const OTHER_SERVICES: [u16; 22] = [
-    1433, 1521, 2049, 2375, 2376, 2379, 2380, 3306, 3389, 4369, 5432, 5672, 5900, 5984, 6000, 6379,
-    6443, 9092, 9200, 10250, 11211, 27017,
-];
+const OTHER_SERVICES: [u16; 22] = [1433, 1521, 2049, 2375, 2376, 2379, 2380, 3306, 3389, 4369, 5432, 5672, 5900, 5984, 6000, 6379, 6443, 9092, 9200, 10250, 11211, 27017];
 
 /// Whether an address belongs to the public Internet.
 #[must_use]
@@ -67,11 +64,7 @@ pub fn is_public(address: IpAddr) -> bool {
         IpAddr::V6(address) => match address.to_ipv4_mapped() {
             Some(mapped) => is_public(IpAddr::V4(mapped)),
             // NAT64 (64:ff9b::/96), ULA, link-local, site-local, loopback, multicast all lie outside 2000::/3.
-            None => {
-                GLOBAL_V6.contains(&address)
-                    && !NOT_PUBLIC_V6.iter().any(|net| net.contains(&address))
-                    && !is_isatap(address)
-            }
+            None => GLOBAL_V6.contains(&address) && !NOT_PUBLIC_V6.iter().any(|net| net.contains(&address)) && !is_isatap(address),
         },
     }
 }
@@ -88,18 +81,7 @@ fn is_isatap(address: Ipv6Addr) -> bool {
 /// # Errors
 /// [`OdooErrorKind::AddressRefused`] with the rule that was broken.
 pub fn check_url(url: &Url, policy: AddressPolicy) -> Result<Url, OdooError> {
-    let refuse = |why: &str| {
-        Err(OdooError::new(
-            OdooErrorKind::AddressRefused,
-            why,
-            format!(
-                "scheme {} host {:?} port {:?}",
-                url.scheme(),
-                url.host_str(),
-                url.port()
-            ),
-        ))
-    };
+    let refuse = |why: &str| Err(OdooError::new(OdooErrorKind::AddressRefused, why, format!("scheme {} host {:?} port {:?}", url.scheme(), url.host_str(), url.port())));
     match (url.scheme(), policy) {
         ("https", _) | ("http", AddressPolicy::AllowPrivate) => {}
         ("http", AddressPolicy::PublicOnly) => {
@@ -135,18 +117,9 @@ fn tidy(url: &Url) -> Url {
     let mut url = url.clone();
     url.set_query(None);
     url.set_fragment(None);
-    let segments: Vec<&str> = url
-        .path()
-        .split('/')
-        .filter(|part| !part.is_empty())
-        .collect();
-    let kept = segments
-        .iter()
-        .position(|part| matches!(*part, "web" | "odoo" | "jsonrpc" | "xmlrpc" | "json"))
-        .unwrap_or(segments.len());
-    let path = segments[..kept]
-        .iter()
-        .fold(String::from("/"), |path, part| path + part + "/");
+    let segments: Vec<&str> = url.path().split('/').filter(|part| !part.is_empty()).collect();
+    let kept = segments.iter().position(|part| matches!(*part, "web" | "odoo" | "jsonrpc" | "xmlrpc" | "json")).unwrap_or(segments.len());
+    let path = segments[..kept].iter().fold(String::from("/"), |path, part| path + part + "/");
     url.set_path(&path);
     url
 }
@@ -159,34 +132,20 @@ pub(crate) struct RefusedAddress {
 
 impl fmt::Display for RefusedAddress {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "none of the {} addresses of the name may be reached",
-            self.found
-        )
+        write!(f, "none of the {} addresses of the name may be reached", self.found)
     }
 }
 
 impl std::error::Error for RefusedAddress {}
 
 /// Keeps the addresses that the policy allows.
-pub(crate) fn allowed(
-    found: Vec<SocketAddr>,
-    policy: AddressPolicy,
-) -> Result<Vec<SocketAddr>, RefusedAddress> {
+pub(crate) fn allowed(found: Vec<SocketAddr>, policy: AddressPolicy) -> Result<Vec<SocketAddr>, RefusedAddress> {
     let number = found.len();
     let kept: Vec<SocketAddr> = match policy {
         AddressPolicy::AllowPrivate => found,
-        AddressPolicy::PublicOnly => found
-            .into_iter()
-            .filter(|address| is_public(address.ip()))
-            .collect(),
+        AddressPolicy::PublicOnly => found.into_iter().filter(|address| is_public(address.ip())).collect(),
     };
-    if kept.is_empty() {
-        Err(RefusedAddress { found: number })
-    } else {
-        Ok(kept)
-    }
+    if kept.is_empty() { Err(RefusedAddress { found: number }) } else { Ok(kept) }
 }
 
 /// The resolver that the HTTP client asks at every connect.
@@ -198,8 +157,7 @@ impl reqwest::dns::Resolve for GuardedResolver {
     fn resolve(&self, name: reqwest::dns::Name) -> reqwest::dns::Resolving {
         let policy = self.policy;
         Box::pin(async move {
-            let found: Vec<SocketAddr> =
-                tokio::net::lookup_host((name.as_str(), 0)).await?.collect();
+            let found: Vec<SocketAddr> = tokio::net::lookup_host((name.as_str(), 0)).await?.collect();
             let kept = allowed(found, policy)?;
             Ok(Box::new(kept.into_iter()) as reqwest::dns::Addrs)
         })

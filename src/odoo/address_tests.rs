@@ -73,10 +73,7 @@ fn every_range_that_is_not_public() {
         "5f00::1",
         "1::1",
     ] {
-        assert!(
-            !is_public(text.parse::<IpAddr>().unwrap()),
-            "{text} must be refused"
-        );
+        assert!(!is_public(text.parse::<IpAddr>().unwrap()), "{text} must be refused");
     }
 }
 
@@ -105,10 +102,7 @@ fn what_is_public() {
         "2001:4860:4860::8888",
         "::ffff:8.8.8.8",
     ] {
-        assert!(
-            is_public(text.parse::<IpAddr>().unwrap()),
-            "{text} is public"
-        );
+        assert!(is_public(text.parse::<IpAddr>().unwrap()), "{text} is public");
     }
 }
 
@@ -162,10 +156,7 @@ fn addresses_are_refused_however_they_are_written() {
         if let Ok(url) = Url::parse(text) {
             let error = check_url(&url, PublicOnly).expect_err(text);
             assert_eq!(error.kind, OdooErrorKind::AddressRefused, "{text}");
-            assert!(
-                !error.message.contains("pw") && !error.cause.contains("pw"),
-                "{text}"
-            );
+            assert!(!error.message.contains("pw") && !error.cause.contains("pw"), "{text}");
         }
     }
 }
@@ -174,37 +165,18 @@ fn addresses_are_refused_however_they_are_written() {
 fn good_addresses_are_taken_and_tidied() {
     for (text, want) in [
         ("https://acme.odoo.com", "https://acme.odoo.com/"),
-        (
-            "https://acme.odoo.com/web?debug=1#action=5",
-            "https://acme.odoo.com/",
-        ),
-        (
-            "https://acme.odoo.com/odoo/sales/5",
-            "https://acme.odoo.com/",
-        ),
+        ("https://acme.odoo.com/web?debug=1#action=5", "https://acme.odoo.com/"),
+        ("https://acme.odoo.com/odoo/sales/5", "https://acme.odoo.com/"),
         ("https://acme.com/erp", "https://acme.com/erp/"),
         ("https://acme.com/erp/web/login", "https://acme.com/erp/"),
         ("https://acme.com:8069/", "https://acme.com:8069/"),
         ("https://8.8.8.8/", "https://8.8.8.8/"),
         ("https://ñandú.do", "https://xn--and-6ma2c.do/"),
     ] {
-        assert_eq!(
-            check_url(&Url::parse(text).unwrap(), PublicOnly)
-                .unwrap()
-                .as_str(),
-            want
-        );
+        assert_eq!(check_url(&Url::parse(text).unwrap(), PublicOnly).unwrap().as_str(), want);
     }
-    for text in [
-        "http://127.0.0.1:18069",
-        "http://odoo.lan:8069",
-        "https://192.168.1.5",
-        "http://[::1]:80",
-    ] {
-        assert!(
-            check_url(&Url::parse(text).unwrap(), AllowPrivate).is_ok(),
-            "{text}"
-        );
+    for text in ["http://127.0.0.1:18069", "http://odoo.lan:8069", "https://192.168.1.5", "http://[::1]:80"] {
+        assert!(check_url(&Url::parse(text).unwrap(), AllowPrivate).is_ok(), "{text}");
     }
     assert!(check_url(&Url::parse("http://u:p@127.0.0.1").unwrap(), AllowPrivate).is_err());
     assert!(check_url(&Url::parse("file:///etc").unwrap(), AllowPrivate).is_err());
@@ -212,22 +184,8 @@ fn good_addresses_are_taken_and_tidied() {
 
 #[test]
 fn a_name_keeps_only_its_allowed_addresses() {
-    let found = || {
-        vec![
-            "127.0.0.1:0".parse().unwrap(),
-            "8.8.8.8:0".parse().unwrap(),
-            "[fd00::1]:0".parse().unwrap(),
-        ]
-    };
-    assert_eq!(
-        allowed(found(), PublicOnly).unwrap(),
-        vec!["8.8.8.8:0".parse().unwrap()]
-    );
+    let found = || vec!["127.0.0.1:0".parse().unwrap(), "8.8.8.8:0".parse().unwrap(), "[fd00::1]:0".parse().unwrap()];
+    assert_eq!(allowed(found(), PublicOnly).unwrap(), vec!["8.8.8.8:0".parse().unwrap()]);
     assert_eq!(allowed(found(), AllowPrivate).unwrap().len(), 3);
-    assert_eq!(
-        allowed(vec!["127.0.0.1:0".parse().unwrap()], PublicOnly)
-            .unwrap_err()
-            .found,
-        1
-    );
+    assert_eq!(allowed(vec!["127.0.0.1:0".parse().unwrap()], PublicOnly).unwrap_err().found, 1);
 }

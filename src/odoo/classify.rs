@@ -15,18 +15,14 @@ pub(crate) struct Subject<'a> {
     pub(crate) method: &'a str,
     pub(crate) uid: i64,
     pub(crate) database: &'a str,
+    /// Whether it may have changed something: then an answer that is not Odoo's leaves the outcome open.
+    pub(crate) writes: bool,
 }
 
 /// `(Record: res.partner(59,), User: 7)` at the end of a `MissingError`, whatever the language of its words.
-static MISSING_RECORD: LazyLock<Regex> = LazyLock::new(|| {
-    Regex::new(
-        r"\([^():]+: ([a-z][a-z0-9_]*(?:\.[a-z0-9_]+)*)\((\d+)?[\d, ]*\), [^():]+: \d+\)\s*$",
-    )
-    .expect("the pattern is constant and was tested")
-});
-static UNKNOWN_OBJECT: LazyLock<Regex> = LazyLock::new(|| {
-    Regex::new(r"^Object [\w.]+ doesn't exist$").expect("the pattern is constant and was tested")
-});
+static MISSING_RECORD: LazyLock<Regex> =
+    LazyLock::new(|| Regex::new(r"\([^():]+: ([a-z][a-z0-9_]*(?:\.[a-z0-9_]+)*)\((\d+)?[\d, ]*\), [^():]+: \d+\)\s*$").expect("the pattern is constant and was tested"));
+static UNKNOWN_OBJECT: LazyLock<Regex> = LazyLock::new(|| Regex::new(r"^Object [\w.]+ doesn't exist$").expect("the pattern is constant and was tested"));
 
 /// An exception by its Python name (`odoo.exceptions.AccessError`, `builtins.ValueError`, `ValueError`) and its text.
 pub(crate) fn exception(name: &str, text: &str, cause: &str, subject: &Subject<'_>) -> OdooError {
@@ -36,25 +32,11 @@ pub(crate) fn exception(name: &str, text: &str, cause: &str, subject: &Subject<'
         "AccessError" | "Forbidden" => Kind::AccessDenied,
         "AccessDenied" | "Unauthorized" | "SessionExpiredException" => Kind::BadCredentials,
         "MissingError" => missing(text, subject),
-        "UserError" | "ValidationError" | "RedirectWarning" | "except_orm" | "Warning" => {
-            user_error(text, subject)
+        "UserError" | "ValidationError" | "RedirectWarning" | "except_orm" | "Warning" => user_error(text, subject),
+        "LockError" | "TooManyRequests" | "ServiceUnavailable" | "ConcurrencyError" | "SerializationFailure" | "LockNotAvailable" | "DeadlockDetected" | "PoolError" => {
+            Kind::Busy { retry_after_s: None }
         }
-        "LockError"
-        | "TooManyRequests"
-        | "ServiceUnavailable"
-        | "ConcurrencyError"
-        | "SerializationFailure"
-        | "LockNotAvailable"
-        | "DeadlockDetected"
-        | "PoolError" => Kind::Busy {
-            retry_after_s: None,
-        },
-        "UniqueViolation"
-        | "ForeignKeyViolation"
-        | "NotNullViolation"
-        | "CheckViolation"
-        | "ExclusionViolation"
-        | "IntegrityError" => Kind::Validation,
+        "UniqueViolation" | "ForeignKeyViolation" | "NotNullViolation" | "CheckViolation" | "ExclusionViolation" | "IntegrityError" => Kind::Validation,
         "ValueError" if text.starts_with("Invalid field ") => Kind::UnknownField,
         "ValueError"
         | "NumericValueOutOfRange"
@@ -65,15 +47,12 @@ pub(crate) fn exception(name: &str, text: &str, cause: &str, subject: &Subject<'
         | "DataError"
         | "UnprocessableEntity"
         | "BadRequest"
+        | "RequestEntityTooLarge"
         | "UnsupportedMediaType" => Kind::BadArguments,
         "OperationalError" => operational(text),
         "NotFound" => not_found(text),
         "AttributeError" if names_the_method(text, subject) => Kind::UnknownMethod,
-        "TypeError"
-            if text.contains("unexpected keyword argument")
-                || text.contains("required positional argument")
-                || text.contains("positional arguments but") =>
-        {
+        "TypeError" if text.contains("unexpected keyword argument") || text.contains("required positional argument") || text.contains("positional arguments but") => {
             Kind::BadArguments
         }
         "KeyError" if text.trim_matches('\'') == subject.model => Kind::UnknownModel,
@@ -85,14 +64,9 @@ pub(crate) fn exception(name: &str, text: &str, cause: &str, subject: &Subject<'
     let message = match kind {
         Kind::ServerFault => format!("Odoo failed inside ({last})"),
         Kind::BadCredentials => "Odoo does not accept the login, password or API key".to_owned(),
-        Kind::DatabaseNotFound => format!(
-            "There is no database \"{}\" on this server",
-            subject.database
-        ),
+        Kind::DatabaseNotFound => format!("There is no database \"{}\" on this server", subject.database),
         Kind::Busy { .. } => "Odoo is busy with the same records; try again in a moment".to_owned(),
-        Kind::BadArguments if short.starts_with("psycopg2") => {
-            "A value is out of the range that Odoo can store".to_owned()
-        }
+        Kind::BadArguments if short.starts_with("psycopg2") => "A value is out of the range that Odoo can store".to_owned(),
         _ => sentence(text),
     };
     OdooError::new(kind, message, format!("{name}: {text}\n{cause}"))
@@ -101,48 +75,25 @@ pub(crate) fn exception(name: &str, text: &str, cause: &str, subject: &Subject<'
 /// An XML-RPC fault: 1 a traceback, 2 a refusal for people, 3 wrong credentials, 4 no right.
 pub(crate) fn fault(code: i64, text: &str, subject: &Subject<'_>) -> OdooError {
     match code {
-        2 => exception(
-            if MISSING_RECORD.is_match(text) {
-                "odoo.exceptions.MissingError"
-            } else {
-                "odoo.exceptions.UserError"
-            },
-            text,
-            "",
-            subject,
-        ),
+        2 => exception(if MISSING_RECORD.is_match(text) { "odoo.exceptions.MissingError" } else { "odoo.exceptions.UserError" }, text, "", subject),
         3 => exception("odoo.exceptions.AccessDenied", text, "", subject),
         4 => exception("odoo.exceptions.AccessError", text, "", subject),
         _ => match last_exception(text) {
             Some(last) => exception(&last.name, &last.text, text, subject),
-            None => OdooError::new(
-                Kind::ServerFault,
-                "Odoo failed inside",
-                format!("fault {code}: {text}"),
-            ),
+            None => OdooError::new(Kind::ServerFault, "Odoo failed inside", format!("fault {code}: {text}")),
         },
     }
 }
 
 /// Whether the method ran, its transaction was committed, and only its result could not be written as XML.
 pub(crate) fn is_cannot_marshal(code: i64, text: &str) -> bool {
-    code == 1
-        && last_exception(text).is_some_and(|last| {
-            last.name == "TypeError" && last.text.starts_with("cannot marshal ")
-        })
+    code == 1 && last_exception(text).is_some_and(|last| last.name == "TypeError" && last.text.starts_with("cannot marshal "))
 }
 
 fn missing(text: &str, subject: &Subject<'_>) -> Kind {
     match MISSING_RECORD.captures(text) {
         // The user itself is gone: no record of the caller's is meant.
-        Some(found)
-            if &found[1] == "res.users"
-                && found
-                    .get(2)
-                    .is_some_and(|id| id.as_str() == subject.uid.to_string()) =>
-        {
-            Kind::BadCredentials
-        }
+        Some(found) if &found[1] == "res.users" && found.get(2).is_some_and(|id| id.as_str() == subject.uid.to_string()) => Kind::BadCredentials,
         _ => Kind::RecordMissing,
     }
 }
@@ -167,24 +118,17 @@ fn not_found(text: &str) -> Kind {
 /// The database server's own words, in the language of that server: English and Spanish are known.
 fn operational(text: &str) -> Kind {
     let lower = text.to_lowercase();
-    if (lower.contains("database \"") && lower.contains("does not exist"))
-        || lower.contains("no existe la base de datos")
-    {
+    if (lower.contains("database \"") && lower.contains("does not exist")) || lower.contains("no existe la base de datos") {
         Kind::DatabaseNotFound
     } else if lower.contains("too many") || lower.contains("demasiad") {
-        Kind::Busy {
-            retry_after_s: None,
-        }
+        Kind::Busy { retry_after_s: None }
     } else {
         Kind::ServerFault
     }
 }
 
 fn names_the_method(text: &str, subject: &Subject<'_>) -> bool {
-    text.starts_with("The method '")
-        || (text.contains("has no attribute")
-            && text.contains(&format!("'{}'", subject.method))
-            && text.contains(&format!("'{}'", subject.model)))
+    text.starts_with("The method '") || (text.contains("has no attribute") && text.contains(&format!("'{}'", subject.method)) && text.contains(&format!("'{}'", subject.model)))
 }
 
 /// Odoo Online speaks of the plan in words of its own; no capture of it exists, so this is a guess that
@@ -192,18 +136,11 @@ fn names_the_method(text: &str, subject: &Subject<'_>) -> bool {
 pub(crate) fn in_plan(error: OdooError, text: &str, online: bool) -> OdooError {
     let names = |words: &[&str]| words.iter().any(|word| text.to_lowercase().contains(word));
     if online
-        && matches!(
-            error.kind,
-            Kind::AccessDenied | Kind::BadCredentials | Kind::Validation
-        )
+        && matches!(error.kind, Kind::AccessDenied | Kind::BadCredentials | Kind::Validation)
         && names(&["external api", "api externa", "api access"])
         && names(&["plan", "subscription", "suscrip"])
     {
-        return OdooError::new(
-            Kind::ApiNotInPlan,
-            "The plan of this Odoo Online does not include the external API",
-            error.cause,
-        );
+        return OdooError::new(Kind::ApiNotInPlan, "The plan of this Odoo Online does not include the external API", error.cause);
     }
     error
 }

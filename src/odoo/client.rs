@@ -22,10 +22,7 @@ use tokio::time::Instant;
 use url::Url;
 
 /// How Odoo 14 writes records over JSON-RPC: `account.move(5,)`.
-static RECORDS: LazyLock<Regex> = LazyLock::new(|| {
-    Regex::new(r"^[a-z][a-z0-9_]*(?:\.[a-z0-9_]+)*\((?:\d+(?:, ?\d+)*,?)?\)$")
-        .expect("the pattern is constant and was tested")
-});
+static RECORDS: LazyLock<Regex> = LazyLock::new(|| Regex::new(r"^[a-z][a-z0-9_]*(?:\.[a-z0-9_]+)*\((?:\d+(?:, ?\d+)*,?)?\)$").expect("the pattern is constant and was tested"));
 
 /// A signed-in user of one Odoo.
 #[derive(Clone)]
@@ -116,48 +113,29 @@ impl OdooClient {
     pub fn with_context(&self, context: Map<String, Value>) -> OdooClient {
         let mut merged = (*self.context).clone();
         merged.extend(context);
-        OdooClient {
-            context: Arc::new(merged),
-            ..self.clone()
-        }
+        OdooClient { context: Arc::new(merged), ..self.clone() }
     }
 
     /// A clone whose every request ends by then, with [`Kind::TimedOut`].
     #[must_use]
     pub fn with_deadline(&self, at: Instant) -> OdooClient {
-        OdooClient {
-            deadline: Some(at),
-            ..self.clone()
-        }
+        OdooClient { deadline: Some(at), ..self.clone() }
     }
 
     /// A clone that counts its requests here.
     #[must_use]
     pub fn with_meter(&self, meter: Arc<CallMeter>) -> OdooClient {
-        OdooClient {
-            meter,
-            ..self.clone()
-        }
+        OdooClient { meter, ..self.clone() }
     }
 
     /// Calls a method that changes nothing. It is sent again, once, when the connection dies before a byte of the answer.
     ///
     /// # Errors
     /// Any [`OdooError`].
-    pub async fn call_read(
-        &self,
-        model: &str,
-        method: &str,
-        ids: Option<&[i64]>,
-        named: Map<String, Value>,
-    ) -> Result<Value, OdooError> {
+    pub async fn call_read(&self, model: &str, method: &str, ids: Option<&[i64]>, named: Map<String, Value>) -> Result<Value, OdooError> {
         match self.invoke(model, method, ids, named, true).await? {
             Outcome::Value(value) => Ok(value),
-            Outcome::Unwritable => Err(OdooError::new(
-                Kind::ServerFault,
-                "Odoo cannot write this answer as XML-RPC; use another protocol",
-                format!("{model}.{method}"),
-            )),
+            Outcome::Unwritable => Err(OdooError::new(Kind::ServerFault, "Odoo cannot write this answer as XML-RPC; use another protocol", format!("{model}.{method}"))),
         }
     }
 
@@ -166,79 +144,39 @@ impl OdooClient {
     ///
     /// # Errors
     /// Any [`OdooError`]; look at [`OdooError::outcome_unknown`] before doing it again.
-    pub async fn call_write(
-        &self,
-        model: &str,
-        method: &str,
-        ids: Option<&[i64]>,
-        named: Map<String, Value>,
-    ) -> Result<Value, OdooError> {
+    pub async fn call_write(&self, model: &str, method: &str, ids: Option<&[i64]>, named: Map<String, Value>) -> Result<Value, OdooError> {
         match self.invoke(model, method, ids, named, false).await? {
             Outcome::Value(value) => Ok(value),
             Outcome::Unwritable => Ok(Value::Null),
         }
     }
 
-    async fn invoke(
-        &self,
-        model: &str,
-        method: &str,
-        ids: Option<&[i64]>,
-        mut named: Map<String, Value>,
-        repeatable: bool,
-    ) -> Result<Outcome, OdooError> {
+    async fn invoke(&self, model: &str, method: &str, ids: Option<&[i64]>, mut named: Map<String, Value>, repeatable: bool) -> Result<Outcome, OdooError> {
         if !is_field_path(model) || !is_field_path(method) || method.contains('.') {
-            return Err(OdooError::new(
-                Kind::BadArguments,
-                "That is not the name of a model and a public method",
-                format!("{model:?}.{method:?}"),
-            ));
+            return Err(OdooError::new(Kind::BadArguments, "That is not the name of a model and a public method", format!("{model:?}.{method:?}")));
         }
         let shared = &*self.shared;
         let mut context = (*self.context).clone();
         if let Some(Value::Object(own)) = named.shift_remove("context") {
             context.extend(own);
         }
-        let call = Call {
-            model,
-            method,
-            ids,
-            named,
-            context,
-        };
+        let call = Call { model, method, ids, named, context };
         let secret = shared.secret.expose_secret();
         let outgoing = match shared.protocol {
             Protocol::Json2 => json2::request(&call),
             Protocol::JsonRpc => jsonrpc::request(&call, &shared.database, shared.uid, secret),
             Protocol::XmlRpc => xmlrpc_object::request(&call, &shared.database, shared.uid, secret),
         };
-        let answer = shared
-            .http
-            .post(
-                &outgoing,
-                shared.credentials.as_ref(),
-                self.deadline,
-                repeatable,
-                &self.meter,
-            )
-            .await?;
-        let subject = Subject {
-            model,
-            method,
-            uid: shared.uid,
-            database: &shared.database,
-        };
+        let answer = shared.http.post(&outgoing, shared.credentials.as_ref(), self.deadline, repeatable, &self.meter).await?;
+        let subject = Subject { model, method, uid: shared.uid, database: &shared.database, writes: !repeatable };
         let limits = shared.http.limits.decode();
         let online = shared.http.online || shared.version.is_saas();
         let outcome = match shared.protocol {
-            Protocol::Json2 => {
-                json2::answer(&answer, &limits, &subject, online).map(Outcome::Value)
-            }
-            Protocol::JsonRpc => jsonrpc::answer(&answer, &limits, &subject, online)
-                .map(|value| Outcome::Value(records_as_ids(value))),
+            Protocol::Json2 => json2::answer(&answer, &limits, &subject, online).map(Outcome::Value),
+            Protocol::JsonRpc => jsonrpc::answer(&answer, &limits, &subject, online).map(|value| Outcome::Value(records_as_ids(value))),
             Protocol::XmlRpc => xmlrpc_object::answer(&answer, &limits, &subject, online),
         };
-        outcome.map_err(|error| without(error, secret))
+        outcome.map_err(|error| without(error.wait(answer.retry_after_s), secret))
     }
 }
 
@@ -250,11 +188,7 @@ pub(super) fn records_as_ids(value: Value) -> Value {
         && RECORDS.is_match(text)
     {
         let inside = text.split_once('(').map_or("", |(_, inside)| inside);
-        return inside
-            .split([',', ')', ' '])
-            .filter_map(|id| id.parse::<i64>().ok())
-            .map(Value::from)
-            .collect();
+        return inside.split([',', ')', ' ']).filter_map(|id| id.parse::<i64>().ok()).map(Value::from).collect();
     }
     value
 }
@@ -264,11 +198,7 @@ pub(super) fn without(error: OdooError, secret: &str) -> OdooError {
     if secret.len() < 4 || !(error.message.contains(secret) || error.cause.contains(secret)) {
         return error;
     }
-    OdooError {
-        message: error.message.replace(secret, "…"),
-        cause: error.cause.replace(secret, "…"),
-        kind: error.kind,
-    }
+    OdooError { message: error.message.replace(secret, "…"), cause: error.cause.replace(secret, "…"), kind: error.kind }
 }
 
 /// The members of an object that was written out in this file.
@@ -300,10 +230,7 @@ mod tests {
 
     #[test]
     fn a_secret_that_comes_back_is_taken_out() {
-        let error = without(
-            OdooError::new(Kind::ServerFault, "bad hunter2!", "x hunter2"),
-            "hunter2",
-        );
+        let error = without(OdooError::new(Kind::ServerFault, "bad hunter2!", "x hunter2"), "hunter2");
         assert!(!format!("{error:?}").contains("hunter2"));
     }
 }

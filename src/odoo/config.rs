@@ -150,10 +150,7 @@ impl OdooLimits {
     /// The part that the decoders keep.
     #[must_use]
     pub fn decode(&self) -> DecodeLimits {
-        DecodeLimits {
-            depth_max: self.depth_max,
-            values_max: self.values_max,
-        }
+        DecodeLimits { depth_max: self.depth_max, values_max: self.values_max }
     }
 }
 
@@ -163,12 +160,7 @@ mod tests {
 
     #[test]
     fn choices_read_back_as_written() {
-        for choice in [
-            ProtocolChoice::Auto,
-            ProtocolChoice::Json2,
-            ProtocolChoice::XmlRpc,
-            ProtocolChoice::JsonRpc,
-        ] {
+        for choice in [ProtocolChoice::Auto, ProtocolChoice::Json2, ProtocolChoice::XmlRpc, ProtocolChoice::JsonRpc] {
             assert_eq!(choice.to_string().parse(), Ok(choice));
         }
         assert_eq!(" JSON2 ".parse(), Ok(ProtocolChoice::Json2));
@@ -187,9 +179,6 @@ mod tests {
             addresses: AddressPolicy::PublicOnly,
         };
         let text = format!("{config:?}");
-        assert!(
-            !text.contains("hunter2") && text.contains("example.com"),
-            "{text}"
-        );
+        assert!(!text.contains("hunter2") && text.contains("example.com"), "{text}");
     }
 }

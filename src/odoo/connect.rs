@@ -13,7 +13,7 @@ use super::http::{Credentials, Http};
 use super::meter::CallMeter;
 use super::version::{MAJOR_MIN, OdooVersion};
 use super::wire::call::{Call, Outgoing};
-use super::wire::page::{by_status, unreadable};
+use super::wire::page::foreign;
 use super::wire::xmlrpc_object::{self, Outcome};
 use super::wire::{DecodeError, json, json2, jsonrpc};
 use secrecy::ExposeSecret;
@@ -44,90 +44,29 @@ struct Login {
 
 /// Asks for the version, without credentials.
 pub(super) async fn detect(http: &Http, meter: &CallMeter) -> Result<OdooVersion, OdooError> {
-    let asked = Outgoing {
-        path: "web/webclient/version_info".to_owned(),
-        content_type: "application/json",
-        body: b"{}".to_vec(),
-        in_headers: false,
-    };
+    let asked = Outgoing { path: "web/webclient/version_info".to_owned(), content_type: "application/json", body: b"{}".to_vec(), in_headers: false };
     let mut answer = http.post(&asked, None, None, true, meter).await?;
     if matches!(answer.status, 404 | 405) {
         // A proxy that only lets the API through.
-        answer = http
-            .post(
-                &jsonrpc::service("common", "version", &[]),
-                None,
-                None,
-                true,
-                meter,
-            )
-            .await?;
-    }
-    if let Some(error) = by_status(&answer) {
-        return Err(error);
+        answer = http.post(&jsonrpc::service("common", "version", &[]), None, None, true, meter).await?;
     }
     let subject = Subject::default();
-    let value = json::decode(&answer.body, &http.limits.decode())
-        .map_err(|why| unreadable(&answer, None, &why, &subject, false))?;
+    let value = json::decode(&answer.body, &http.limits.decode()).map_err(|why| foreign(&answer, None, &why, &subject, false))?;
     let result = jsonrpc::result_of(value, &answer, &subject, http.online)?;
-    let version = OdooVersion::from_answer(&result).ok_or_else(|| {
-        unreadable(
-            &answer,
-            None,
-            &DecodeError::WrongShape("no version".to_owned()),
-            &subject,
-            false,
-        )
-    })?;
+    let version = OdooVersion::from_answer(&result).ok_or_else(|| foreign(&answer, None, &DecodeError::WrongShape("no version".to_owned()), &subject, false))?;
     if !version.is_supported() {
-        return Err(OdooError::new(
-            Kind::VersionNotSupported,
-            format!(
-                "Odoo {} is too old; {MAJOR_MIN} or later is needed",
-                version.text
-            ),
-            "",
-        ));
+        return Err(OdooError::new(Kind::VersionNotSupported, format!("Odoo {} is too old; {MAJOR_MIN} or later is needed", version.text), ""));
     }
     Ok(version)
 }
 
 /// Chooses the wire and signs in.
-pub(super) async fn sign_in(
-    config: OdooConfig,
-    http: Http,
-    version: OdooVersion,
-    meter: Arc<CallMeter>,
-) -> Result<OdooClient, OdooError> {
-    let attempt = Attempt {
-        config: &config,
-        http: &http,
-        version: &version,
-        meter: &meter,
-    };
-    let login = attempt
-        .choose()
-        .await
-        .map_err(|error| without(error, config.secret.expose_secret()))?;
-    let Login {
-        protocol,
-        credentials,
-        uid,
-        lang,
-        tz,
-    } = login;
+pub(super) async fn sign_in(config: OdooConfig, http: Http, version: OdooVersion, meter: Arc<CallMeter>) -> Result<OdooClient, OdooError> {
+    let attempt = Attempt { config: &config, http: &http, version: &version, meter: &meter };
+    let login = attempt.choose().await.map_err(|error| without(error, config.secret.expose_secret()))?;
+    let Login { protocol, credentials, uid, lang, tz } = login;
     let mut client = OdooClient {
-        shared: Arc::new(Shared {
-            http,
-            version,
-            protocol,
-            database: config.database,
-            secret: config.secret,
-            credentials,
-            uid,
-            lang,
-            tz,
-        }),
+        shared: Arc::new(Shared { http, version, protocol, database: config.database, secret: config.secret, credentials, uid, lang, tz }),
         context: Arc::new(Map::new()),
         deadline: None,
         meter,
@@ -135,10 +74,7 @@ pub(super) async fn sign_in(
     if protocol != Protocol::Json2 {
         // `context_get` of Odoo 14 cannot be written as XML-RPC; one's own language may always be read.
         let named = object(json!({"fields": ["lang", "tz"]}));
-        let mut own = client
-            .call_read("res.users", "read", Some(&[uid]), named)
-            .await
-            .map_or(Value::Null, |mut rows| rows[0].take());
+        let mut own = client.call_read("res.users", "read", Some(&[uid]), named).await.map_or(Value::Null, |mut rows| rows[0].take());
         if let Some(shared) = Arc::get_mut(&mut client.shared) {
             (shared.lang, shared.tz) = (text(&mut own, "lang"), text(&mut own, "tz"));
         }
@@ -165,33 +101,22 @@ impl Attempt<'_> {
             ProtocolChoice::Json2 if !version.has_json2() => Err(self.not_served("JSON-2")),
             ProtocolChoice::Json2 => self.json2().await,
             ProtocolChoice::XmlRpc if !version.has_legacy_rpc() => Err(self.not_served("XML-RPC")),
-            ProtocolChoice::XmlRpc => self.xmlrpc().await,
-            ProtocolChoice::JsonRpc if !version.has_legacy_rpc() => {
-                Err(self.not_served("JSON-RPC"))
-            }
-            ProtocolChoice::JsonRpc => self.jsonrpc().await,
+            ProtocolChoice::XmlRpc => self.legacy(Protocol::XmlRpc).await,
+            ProtocolChoice::JsonRpc if !version.has_legacy_rpc() => Err(self.not_served("JSON-RPC")),
+            ProtocolChoice::JsonRpc => self.legacy(Protocol::JsonRpc).await,
             ProtocolChoice::Auto if !version.has_legacy_rpc() => self.json2().await,
-            ProtocolChoice::Auto if version.has_json2() && looks_like_api_key(self.secret()) => {
-                match self.json2().await {
-                    Err(error) if error.kind == Kind::BadCredentials => self.older().await,
-                    other => other,
-                }
-            }
+            ProtocolChoice::Auto if version.has_json2() && looks_like_api_key(self.secret()) => match self.json2().await {
+                Err(error) if error.kind == Kind::BadCredentials => self.older().await,
+                other => other,
+            },
             ProtocolChoice::Auto => self.older().await,
         }
     }
 
     async fn older(&self) -> Result<Login, OdooError> {
-        match self.jsonrpc().await {
+        match self.legacy(Protocol::JsonRpc).await {
             // Closed by a proxy, or not there.
-            Err(error)
-                if matches!(
-                    error.kind,
-                    Kind::VersionNotSupported | Kind::AccessDenied | Kind::NotOdoo
-                ) =>
-            {
-                self.xmlrpc().await
-            }
+            Err(error) if matches!(error.kind, Kind::VersionNotSupported | Kind::AccessDenied | Kind::NotOdoo) => self.legacy(Protocol::XmlRpc).await,
             other => other,
         }
     }
@@ -199,105 +124,32 @@ impl Attempt<'_> {
     /// One request: the key is checked and the user's id, language and time zone come back.
     async fn json2(&self) -> Result<Login, OdooError> {
         let credentials = Credentials::new(self.secret(), &self.config.database)?;
-        let call = Call {
-            model: "res.users",
-            method: "context_get",
-            ids: None,
-            named: Map::new(),
-            context: Map::new(),
+        let call = Call { model: "res.users", method: "context_get", ids: None, named: Map::new(), context: Map::new() };
+        let answer = self.http.post(&json2::request(&call), Some(&credentials), None, true, self.meter).await?;
+        let subject = Subject { model: "res.users", method: "context_get", database: &self.config.database, ..Subject::default() };
+        let mut found = json2::answer(&answer, &self.http.limits.decode(), &subject, self.online())?;
+        let uid = found["uid"].as_i64().ok_or_else(|| OdooError::new(Kind::ServerFault, "Odoo did not say who signed in", found.to_string()))?;
+        Ok(Login { protocol: Protocol::Json2, credentials: Some(credentials), uid, lang: text(&mut found, "lang"), tz: text(&mut found, "tz") })
+    }
+
+    /// `authenticate` of the service `common`, over either of the older wires. It answers an id, or `false`.
+    async fn legacy(&self, protocol: Protocol) -> Result<Login, OdooError> {
+        let params = [json!(self.config.database), json!(self.config.login), json!(self.secret()), json!({})];
+        let xml = protocol == Protocol::XmlRpc;
+        let outgoing = if xml { xmlrpc_object::common("authenticate", &params) } else { jsonrpc::service("common", "authenticate", &params) };
+        let answer = self.http.post(&outgoing, None, None, true, self.meter).await?;
+        let limits = self.http.limits.decode();
+        let subject = Subject { method: "authenticate", database: &self.config.database, ..Subject::default() };
+        let found =
+            if xml { xmlrpc_object::answer(&answer, &limits, &subject, self.online())? } else { Outcome::Value(jsonrpc::answer(&answer, &limits, &subject, self.online())?) };
+        let uid = match found {
+            Outcome::Value(found) => found.as_i64().filter(|uid| *uid > 0),
+            Outcome::Unwritable => None,
         };
-        let answer = self
-            .http
-            .post(
-                &json2::request(&call),
-                Some(&credentials),
-                None,
-                true,
-                self.meter,
-            )
-            .await?;
-        let subject = Subject {
-            model: "res.users",
-            method: "context_get",
-            uid: 0,
-            database: &self.config.database,
-        };
-        let mut found =
-            json2::answer(&answer, &self.http.limits.decode(), &subject, self.online())?;
-        let uid = found["uid"].as_i64().ok_or_else(|| {
-            OdooError::new(
-                Kind::ServerFault,
-                "Odoo did not say who signed in",
-                found.to_string(),
-            )
-        })?;
-        Ok(Login {
-            protocol: Protocol::Json2,
-            credentials: Some(credentials),
-            uid,
-            lang: text(&mut found, "lang"),
-            tz: text(&mut found, "tz"),
-        })
-    }
-
-    async fn jsonrpc(&self) -> Result<Login, OdooError> {
-        let answer = self
-            .http
-            .post(
-                &jsonrpc::service("common", "authenticate", &self.authenticate()),
-                None,
-                None,
-                true,
-                self.meter,
-            )
-            .await?;
-        let found = jsonrpc::answer(
-            &answer,
-            &self.http.limits.decode(),
-            &self.subject(),
-            self.online(),
-        )?;
-        legacy(Protocol::JsonRpc, &found)
-    }
-
-    async fn xmlrpc(&self) -> Result<Login, OdooError> {
-        let answer = self
-            .http
-            .post(
-                &xmlrpc_object::common("authenticate", &self.authenticate()),
-                None,
-                None,
-                true,
-                self.meter,
-            )
-            .await?;
-        let found = match xmlrpc_object::answer(
-            &answer,
-            &self.http.limits.decode(),
-            &self.subject(),
-            self.online(),
-        )? {
-            Outcome::Value(found) => found,
-            Outcome::Unwritable => Value::Null,
-        };
-        legacy(Protocol::XmlRpc, &found)
-    }
-
-    fn authenticate(&self) -> [Value; 4] {
-        [
-            json!(self.config.database),
-            json!(self.config.login),
-            json!(self.secret()),
-            json!({}),
-        ]
-    }
-
-    fn subject(&self) -> Subject<'_> {
-        Subject {
-            model: "",
-            method: "authenticate",
-            uid: 0,
-            database: &self.config.database,
+        match uid {
+            Some(uid) => Ok(Login { protocol, credentials: None, uid, lang: None, tz: None }),
+            // `false` for a wrong login, password or key, and for a password where two-factor login is on.
+            None => Err(OdooError::new(Kind::BadCredentials, "Odoo does not accept the login, password or API key", "authenticate answered no user")),
         }
     }
 
@@ -310,29 +162,7 @@ impl Attempt<'_> {
     }
 
     fn not_served(&self, wire: &str) -> OdooError {
-        OdooError::new(
-            Kind::VersionNotSupported,
-            format!("Odoo {} does not serve {wire}", self.version.text),
-            "",
-        )
-    }
-}
-
-fn legacy(protocol: Protocol, found: &Value) -> Result<Login, OdooError> {
-    match found.as_i64() {
-        Some(uid) if uid > 0 => Ok(Login {
-            protocol,
-            credentials: None,
-            uid,
-            lang: None,
-            tz: None,
-        }),
-        // `false` for a wrong login, password or key, and for a password where two-factor login is on.
-        _ => Err(OdooError::new(
-            Kind::BadCredentials,
-            "Odoo does not accept the login, password or API key",
-            "authenticate answered false",
-        )),
+        OdooError::new(Kind::VersionNotSupported, format!("Odoo {} does not serve {wire}", self.version.text), "")
     }
 }
 

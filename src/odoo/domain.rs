@@ -102,11 +102,7 @@ operators! {
 impl Term {
     /// A condition with any operator. Field names are the program's own here; what comes from outside goes through [`Domain::parse`].
     pub fn new(field: impl Into<String>, operator: Operator, value: impl Into<Value>) -> Self {
-        Self {
-            field: field.into(),
-            operator,
-            value: value.into(),
-        }
+        Self { field: field.into(), operator, value: value.into() }
     }
 
     /// `field = value`.
@@ -150,27 +146,13 @@ impl Term {
     }
 
     /// The field is one of these.
-    pub fn in_<V: Into<Value>>(
-        field: impl Into<String>,
-        values: impl IntoIterator<Item = V>,
-    ) -> Self {
-        Self::new(
-            field,
-            Operator::In,
-            Value::Array(values.into_iter().map(Into::into).collect()),
-        )
+    pub fn in_<V: Into<Value>>(field: impl Into<String>, values: impl IntoIterator<Item = V>) -> Self {
+        Self::new(field, Operator::In, Value::Array(values.into_iter().map(Into::into).collect()))
     }
 
     /// The field is none of these.
-    pub fn not_in<V: Into<Value>>(
-        field: impl Into<String>,
-        values: impl IntoIterator<Item = V>,
-    ) -> Self {
-        Self::new(
-            field,
-            Operator::NotIn,
-            Value::Array(values.into_iter().map(Into::into).collect()),
-        )
+    pub fn not_in<V: Into<Value>>(field: impl Into<String>, values: impl IntoIterator<Item = V>) -> Self {
+        Self::new(field, Operator::NotIn, Value::Array(values.into_iter().map(Into::into).collect()))
     }
 
     /// The record or one below it in the tree.
@@ -308,10 +290,7 @@ impl Domain {
 
 fn join<'a>(operator: &str, parts: impl Iterator<Item = &'a Domain>, out: &mut Vec<Value>) {
     let parts: Vec<&Domain> = parts.collect();
-    out.extend(std::iter::repeat_n(
-        json!(operator),
-        parts.len().saturating_sub(1),
-    ));
+    out.extend(std::iter::repeat_n(json!(operator), parts.len().saturating_sub(1)));
     for part in parts {
         part.push(out);
     }

@@ -73,15 +73,9 @@ fn operand(items: &[Value], at: &mut usize, depth: usize) -> Result<Domain, Doma
             for _ in 0..count {
                 parts.push(operand(items, at, depth + 1)?);
             }
-            Ok(if sign == "&" {
-                Domain::And(parts)
-            } else {
-                Domain::Or(parts)
-            })
+            Ok(if sign == "&" { Domain::And(parts) } else { Domain::Or(parts) })
         }
-        Value::String(sign) if sign == "!" => {
-            Ok(Domain::Not(Box::new(operand(items, at, depth + 1)?)))
-        }
+        Value::String(sign) if sign == "!" => Ok(Domain::Not(Box::new(operand(items, at, depth + 1)?))),
         Value::Array(parts) => term(parts, index).map(Domain::Term),
         _ => Err(DomainError::NotACondition(index)),
     }
@@ -94,8 +88,7 @@ fn term(parts: &[Value], index: usize) -> Result<Term, DomainError> {
     if !is_field_path(field) {
         return Err(DomainError::BadField(field.chars().take(60).collect()));
     }
-    let operator = Operator::parse(operator)
-        .ok_or_else(|| DomainError::BadOperator(operator.chars().take(20).collect()))?;
+    let operator = Operator::parse(operator).ok_or_else(|| DomainError::BadOperator(operator.chars().take(20).collect()))?;
     if !fits(operator, value) {
         return Err(DomainError::BadValue(field.clone()));
     }
@@ -105,12 +98,7 @@ fn term(parts: &[Value], index: usize) -> Result<Term, DomainError> {
 /// `name`, `partner_id.country_id.code`: lower-case names, no private ones (`_x`), no empty step.
 pub(super) fn is_field_path(text: &str) -> bool {
     text.len() <= FIELD_BYTES_MAX
-        && text.split('.').all(|step| {
-            step.starts_with(|c: char| c.is_ascii_lowercase())
-                && step
-                    .chars()
-                    .all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_')
-        })
+        && text.split('.').all(|step| step.starts_with(|c: char| c.is_ascii_lowercase()) && step.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_'))
 }
 
 fn fits(operator: Operator, value: &Value) -> bool {
@@ -119,26 +107,11 @@ fn fits(operator: Operator, value: &Value) -> bool {
         Value::Bool(_) | Value::Number(_) => true,
         Value::Null | Value::Array(_) | Value::Object(_) => false,
     };
-    let list = |value: &Value| {
-        value
-            .as_array()
-            .is_some_and(|items| items.len() <= LIST_MAX && items.iter().all(scalar))
-    };
+    let list = |value: &Value| value.as_array().is_some_and(|items| items.len() <= LIST_MAX && items.iter().all(scalar));
     match operator {
         Operator::In | Operator::NotIn => list(value),
         Operator::ChildOf | Operator::ParentOf => list(value) || scalar(value),
-        Operator::Like
-        | Operator::Ilike
-        | Operator::NotLike
-        | Operator::NotIlike
-        | Operator::LikeExactly
-        | Operator::IlikeExactly => value.is_string() && scalar(value),
-        Operator::Eq
-        | Operator::Ne
-        | Operator::Lt
-        | Operator::Le
-        | Operator::Gt
-        | Operator::Ge
-        | Operator::EqOrUnset => scalar(value),
+        Operator::Like | Operator::Ilike | Operator::NotLike | Operator::NotIlike | Operator::LikeExactly | Operator::IlikeExactly => value.is_string() && scalar(value),
+        Operator::Eq | Operator::Ne | Operator::Lt | Operator::Le | Operator::Gt | Operator::Ge | Operator::EqOrUnset => scalar(value),
     }
 }

@@ -73,35 +73,28 @@ pub enum OdooErrorKind {
 impl OdooError {
     /// An error with a sentence of our own and its private cause.
     pub fn new(kind: OdooErrorKind, message: impl Into<String>, cause: impl Into<String>) -> Self {
-        Self {
-            kind,
-            message: clip(message.into(), MESSAGE_CHARS_MAX),
-            cause: clip(cause.into(), CAUSE_CHARS_MAX),
+        Self { kind, message: clip(message.into(), MESSAGE_CHARS_MAX), cause: clip(cause.into(), CAUSE_CHARS_MAX) }
+    }
+
+    /// How long to wait, told beside an answer that only says "busy".
+    pub(super) fn wait(mut self, told_s: Option<u64>) -> Self {
+        if let OdooErrorKind::Busy { retry_after_s } = &mut self.kind {
+            *retry_after_s = retry_after_s.or(told_s);
         }
+        self
     }
 
     /// Whether the request may have been executed although there is no (usable) answer. After a write this
     /// means: look before doing it again.
     #[must_use]
     pub fn outcome_unknown(&self) -> bool {
-        matches!(
-            self.kind,
-            OdooErrorKind::TimedOut { sent: true }
-                | OdooErrorKind::ConnectionLost
-                | OdooErrorKind::AnswerTooLarge
-        )
+        matches!(self.kind, OdooErrorKind::TimedOut { sent: true } | OdooErrorKind::ConnectionLost | OdooErrorKind::AnswerTooLarge)
     }
 
     /// Whether the same **read** may succeed a little later. A write must look at [`Self::outcome_unknown`] first.
     #[must_use]
     pub fn retryable(&self) -> bool {
-        matches!(
-            self.kind,
-            OdooErrorKind::Busy { .. }
-                | OdooErrorKind::TimedOut { .. }
-                | OdooErrorKind::Unreachable
-                | OdooErrorKind::ConnectionLost
-        )
+        matches!(self.kind, OdooErrorKind::Busy { .. } | OdooErrorKind::TimedOut { .. } | OdooErrorKind::Unreachable | OdooErrorKind::ConnectionLost)
     }
 }
 
@@ -113,11 +106,7 @@ impl fmt::Display for OdooError {
 
 impl fmt::Debug for OdooError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("OdooError")
-            .field("kind", &self.kind)
-            .field("message", &self.message)
-            .field("cause", &self.cause)
-            .finish()
+        f.debug_struct("OdooError").field("kind", &self.kind).field("message", &self.message).field("cause", &self.cause).finish()
     }
 }
 
@@ -127,11 +116,7 @@ impl std::error::Error for OdooError {}
 pub(crate) fn clip(text: String, chars_max: usize) -> String {
     match text.char_indices().nth(chars_max) {
         None => text,
-        Some(_) => text
-            .chars()
-            .take(chars_max.saturating_sub(1))
-            .chain(['…'])
-            .collect(),
+        Some(_) => text.chars().take(chars_max.saturating_sub(1)).chain(['…']).collect(),
     }
 }
 
@@ -146,23 +131,13 @@ mod tests {
             (OdooErrorKind::TimedOut { sent: false }, false, true),
             (OdooErrorKind::ConnectionLost, true, true),
             (OdooErrorKind::AnswerTooLarge, true, false),
-            (
-                OdooErrorKind::Busy {
-                    retry_after_s: None,
-                },
-                false,
-                true,
-            ),
+            (OdooErrorKind::Busy { retry_after_s: None }, false, true),
             (OdooErrorKind::Unreachable, false, true),
             (OdooErrorKind::Validation, false, false),
             (OdooErrorKind::BadCredentials, false, false),
         ] {
             let error = OdooError::new(kind.clone(), "", "");
-            assert_eq!(
-                (error.outcome_unknown(), error.retryable()),
-                (unknown, retryable),
-                "{kind:?}"
-            );
+            assert_eq!((error.outcome_unknown(), error.retryable()), (unknown, retryable), "{kind:?}");
         }
     }
 

@@ -75,37 +75,19 @@ impl Fields {
     /// A record: `id` and `display_name`, and on Odoo 17 and later these further texts of it.
     #[must_use]
     pub fn many2one(self, name: &str, texts: &[&str]) -> Self {
-        self.with(
-            name,
-            Kind::Many2One(Related {
-                model: None,
-                fields: Fields::new().texts(texts),
-            }),
-        )
+        self.with(name, Kind::Many2One(Related { model: None, fields: Fields::new().texts(texts) }))
     }
 
     /// A record with fields of its own. `model` is asked in one more request where the server cannot read through.
     #[must_use]
     pub fn many2one_of(self, name: &str, model: &str, fields: Fields) -> Self {
-        self.with(
-            name,
-            Kind::Many2One(Related {
-                model: Some(model.to_owned()),
-                fields,
-            }),
-        )
+        self.with(name, Kind::Many2One(Related { model: Some(model.to_owned()), fields }))
     }
 
     /// Records with fields of their own. `model` is asked in one more request where the server cannot read through.
     #[must_use]
     pub fn x2many(self, name: &str, model: &str, fields: Fields) -> Self {
-        self.with(
-            name,
-            Kind::X2Many(Related {
-                model: Some(model.to_owned()),
-                fields,
-            }),
-        )
+        self.with(name, Kind::X2Many(Related { model: Some(model.to_owned()), fields }))
     }
 
     fn with(mut self, name: &str, kind: Kind) -> Self {
@@ -134,12 +116,7 @@ impl Fields {
             Kind::X2Many(related) => json!({"fields": related.fields.specification()}),
             Kind::Text | Kind::Number | Kind::Boolean | Kind::Raw => json!({}),
         };
-        Value::Object(
-            self.0
-                .iter()
-                .map(|(name, kind)| (name.clone(), entry(kind)))
-                .collect(),
-        )
+        Value::Object(self.0.iter().map(|(name, kind)| (name.clone(), entry(kind))).collect())
     }
 
     /// Puts one record, as any wire and method answers it, into the one shape.
@@ -219,20 +196,13 @@ impl Page {
     /// The first so many, in the model's own order.
     #[must_use]
     pub fn first(limit: u32) -> Self {
-        Self {
-            limit,
-            offset: 0,
-            order: None,
-        }
+        Self { limit, offset: 0, order: None }
     }
 
     /// In this order.
     #[must_use]
     pub fn ordered(self, order: &str) -> Self {
-        Self {
-            order: Some(order.to_owned()),
-            ..self
-        }
+        Self { order: Some(order.to_owned()), ..self }
     }
 
     /// From this one on.
@@ -247,9 +217,7 @@ impl Page {
             order.len() <= 256
                 && order.split(',').all(|part| {
                     let mut words = part.split_whitespace();
-                    words.next().is_some_and(super::domain_parse::is_field_path)
-                        && matches!(words.next(), None | Some("asc" | "desc" | "ASC" | "DESC"))
-                        && words.next().is_none()
+                    words.next().is_some_and(super::domain_parse::is_field_path) && matches!(words.next(), None | Some("asc" | "desc" | "ASC" | "DESC")) && words.next().is_none()
                 })
         })
     }
@@ -269,16 +237,7 @@ mod tests {
     use super::*;
 
     fn fields() -> Fields {
-        Fields::new()
-            .text("vat")
-            .number("amount")
-            .boolean("active")
-            .many2one("country_id", &["code"])
-            .x2many(
-                "lines",
-                "l",
-                Fields::new().text("name").many2one("tax", &[]),
-            )
+        Fields::new().text("vat").number("amount").boolean("active").many2one("country_id", &["code"]).x2many("lines", "l", Fields::new().text("name").many2one("tax", &[]))
     }
 
     #[test]
@@ -288,21 +247,15 @@ mod tests {
             json!({"id": 1, "vat": false, "amount": 0.0, "active": false, "country_id": [61, "DO"], "lines": [7]}),
             json!({"id": 1, "vat": null, "amount": 0.0, "active": null, "country_id": {"id": 61, "display_name": "DO"}, "lines": [{"id": 7}]}),
         ] {
-            let Value::Object(mut record) = from else {
-                unreachable!()
-            };
+            let Value::Object(mut record) = from else { unreachable!() };
             fields().normalize(&mut record);
             assert_eq!(Value::Object(record), want);
         }
-        let Value::Object(mut record) = json!({"country_id": false, "lines": [{"id": 1, "name": false, "tax": false}], "display_name": false, "vat": "false"})
-        else {
+        let Value::Object(mut record) = json!({"country_id": false, "lines": [{"id": 1, "name": false, "tax": false}], "display_name": false, "vat": "false"}) else {
             unreachable!()
         };
         fields().normalize(&mut record);
-        assert_eq!(
-            Value::Object(record),
-            json!({"country_id": null, "lines": [{"id": 1, "name": null, "tax": null}], "display_name": null, "vat": "false"})
-        );
+        assert_eq!(Value::Object(record), json!({"country_id": null, "lines": [{"id": 1, "name": null, "tax": null}], "display_name": null, "vat": "false"}));
     }
 
     #[test]
@@ -311,10 +264,7 @@ mod tests {
             fields().specification(),
             json!({"vat": {}, "amount": {}, "active": {}, "country_id": {"fields": {"code": {}, "display_name": {}}}, "lines": {"fields": {"name": {}, "tax": {"fields": {"display_name": {}}}}}})
         );
-        assert_eq!(
-            fields().names(),
-            ["vat", "amount", "active", "country_id", "lines"]
-        );
+        assert_eq!(fields().names(), ["vat", "amount", "active", "country_id", "lines"]);
         assert_eq!(Fields::new().text("a").number("a").names(), ["a"]);
     }
 
@@ -331,11 +281,7 @@ mod tests {
             ("name,", false),
             ("(select 1)", false),
         ] {
-            assert_eq!(
-                Page::first(1).ordered(order).order_is_plain(),
-                good,
-                "{order}"
-            );
+            assert_eq!(Page::first(1).ordered(order).order_is_plain(), good, "{order}");
         }
         assert!(Page::first(1).order_is_plain());
     }

@@ -13,9 +13,7 @@ use super::meter::CallMeter;
 use super::wire::call::Outgoing;
 use super::wire::page::Incoming;
 use bytes::Bytes;
-use http::header::{
-    AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE, HeaderValue, LOCATION, RETRY_AFTER,
-};
+use http::header::{AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE, HeaderValue, LOCATION, RETRY_AFTER};
 use http_body::{Body, Frame, SizeHint};
 use std::convert::Infallible;
 use std::pin::Pin;
@@ -49,20 +47,11 @@ pub(crate) struct Credentials {
 impl Credentials {
     pub(crate) fn new(key: &str, database: &str) -> Result<Self, OdooError> {
         let header = |text: &str, what: &str| {
-            HeaderValue::from_bytes(text.as_bytes()).map_err(|_| {
-                OdooError::new(
-                    Kind::BadCredentials,
-                    format!("The {what} holds characters that cannot be sent"),
-                    "",
-                )
-            })
+            HeaderValue::from_bytes(text.as_bytes()).map_err(|_| OdooError::new(Kind::BadCredentials, format!("The {what} holds characters that cannot be sent"), ""))
         };
         let mut authorization = header(&format!("bearer {key}"), "API key")?;
         authorization.set_sensitive(true);
-        Ok(Self {
-            authorization,
-            database: header(database, "name of the database")?,
-        })
+        Ok(Self { authorization, database: header(database, "name of the database")? })
     }
 }
 
@@ -75,9 +64,7 @@ impl Http {
         }
         let limits = config.limits;
         let client = reqwest::Client::builder()
-            .dns_resolver(GuardedResolver {
-                policy: config.addresses,
-            })
+            .dns_resolver(GuardedResolver { policy: config.addresses })
             .redirect(reqwest::redirect::Policy::none())
             .no_proxy()
             .referer(false)
@@ -85,28 +72,11 @@ impl Http {
             .connect_timeout(Duration::from_millis(limits.connect_timeout_ms))
             .pool_max_idle_per_host(limits.idle_connections_max)
             .pool_idle_timeout(Duration::from_secs(limits.idle_timeout_s))
-            .user_agent(concat!(
-                env!("CARGO_PKG_NAME"),
-                "/",
-                env!("CARGO_PKG_VERSION")
-            ))
+            .user_agent(concat!(env!("CARGO_PKG_NAME"), "/", env!("CARGO_PKG_VERSION")))
             .build()
-            .map_err(|error| {
-                OdooError::new(
-                    Kind::TlsFailed,
-                    "TLS cannot be set up on this machine",
-                    chain(&error),
-                )
-            })?;
-        let online = base
-            .host_str()
-            .is_some_and(|host| host == "odoo.com" || host.ends_with(".odoo.com"));
-        Ok(Self {
-            client,
-            base,
-            limits,
-            online,
-        })
+            .map_err(|error| OdooError::new(Kind::TlsFailed, "TLS cannot be set up on this machine", chain(&error)))?;
+        let online = base.host_str().is_some_and(|host| host == "odoo.com" || host.ends_with(".odoo.com"));
+        Ok(Self { client, base, limits, online })
     }
 
     /// Sends one request and reads its answer. When the connection dies before a byte of the answer, the
@@ -120,117 +90,58 @@ impl Http {
         meter: &CallMeter,
     ) -> Result<Incoming, OdooError> {
         let body = Bytes::from(outgoing.body.clone());
-        let url = self.base.join(&outgoing.path).map_err(|error| {
-            OdooError::new(
-                Kind::BadArguments,
-                "The name of the model or method cannot be part of an address",
-                error.to_string(),
-            )
-        })?;
+        let url = self
+            .base
+            .join(&outgoing.path)
+            .map_err(|error| OdooError::new(Kind::BadArguments, "The name of the model or method cannot be part of an address", error.to_string()))?;
         let end = Instant::now() + Duration::from_millis(self.limits.request_timeout_ms);
         let end = deadline.map_or(end, |deadline| deadline.min(end));
-        match self
-            .once(&url, outgoing, &body, credentials, end, meter)
-            .await
-        {
-            Err(Failure {
-                error,
-                before_answer: true,
-                sent,
-            }) if error.kind == Kind::ConnectionLost && (repeatable || !sent) => self
-                .once(&url, outgoing, &body, credentials, end, meter)
-                .await
-                .map_err(Failure::into_error),
+        match self.once(&url, outgoing, &body, credentials, end, meter).await {
+            Err(Failure { error, before_answer: true, sent }) if error.kind == Kind::ConnectionLost && (repeatable || !sent) => {
+                self.once(&url, outgoing, &body, credentials, end, meter).await.map_err(Failure::into_error)
+            }
             other => other.map_err(Failure::into_error),
         }
     }
 
-    async fn once(
-        &self,
-        url: &Url,
-        outgoing: &Outgoing,
-        body: &Bytes,
-        credentials: Option<&Credentials>,
-        end: Instant,
-        meter: &CallMeter,
-    ) -> Result<Incoming, Failure> {
+    async fn once(&self, url: &Url, outgoing: &Outgoing, body: &Bytes, credentials: Option<&Credentials>, end: Instant, meter: &CallMeter) -> Result<Incoming, Failure> {
         let started = Instant::now();
         if started >= end {
             return Err(Failure::new(timed_out(false), false));
         }
         let sent = Arc::new(AtomicBool::new(false));
-        let watched = WatchedBody {
-            data: Some(body.clone()),
-            sent: Arc::clone(&sent),
-        };
-        let mut request = self
-            .client
-            .post(url.clone())
-            .header(CONTENT_TYPE, outgoing.content_type)
-            .body(reqwest::Body::wrap(watched));
+        let watched = WatchedBody { data: Some(body.clone()), sent: Arc::clone(&sent) };
+        let mut request = self.client.post(url.clone()).header(CONTENT_TYPE, outgoing.content_type).body(reqwest::Body::wrap(watched));
         if let (true, Some(credentials)) = (outgoing.in_headers, credentials) {
-            request = request
-                .header(AUTHORIZATION, credentials.authorization.clone())
-                .header("x-odoo-database", credentials.database.clone());
+            request = request.header(AUTHORIZATION, credentials.authorization.clone()).header("x-odoo-database", credentials.database.clone());
         }
         let answer = tokio::time::timeout_at(end, self.exchange(request, &sent)).await;
         meter.add(started.elapsed());
         answer.unwrap_or_else(|_| Err(Failure::new(timed_out(sent.load(Ordering::Acquire)), false)))
     }
 
-    async fn exchange(
-        &self,
-        request: reqwest::RequestBuilder,
-        sent: &AtomicBool,
-    ) -> Result<Incoming, Failure> {
+    async fn exchange(&self, request: reqwest::RequestBuilder, sent: &AtomicBool) -> Result<Incoming, Failure> {
         let mut response = request.send().await.map_err(|error| {
             let sent = sent.load(Ordering::Acquire);
-            Failure {
-                error: send_error(&error, sent),
-                before_answer: true,
-                sent,
-            }
+            Failure { error: send_error(&error, sent), before_answer: true, sent }
         })?;
-        let header = |name| {
-            response
-                .headers()
-                .get(name)
-                .and_then(|value| value.to_str().ok())
-        };
+        let header = |name| response.headers().get(name).and_then(|value| value.to_str().ok());
         let mut incoming = Incoming {
             status: response.status().as_u16(),
-            retry_after_s: header(RETRY_AFTER)
-                .and_then(|text| text.trim().parse::<u64>().ok())
-                .map(|seconds| seconds.min(RETRY_AFTER_S_MAX)),
+            retry_after_s: header(RETRY_AFTER).and_then(|text| text.trim().parse::<u64>().ok()).map(|seconds| seconds.min(RETRY_AFTER_S_MAX)),
             location: header(LOCATION).map(|text| target(response.url(), text)),
             body: Vec::new(),
         };
         // None was asked for. To unpack it would open the door to a small answer that becomes a huge one.
         if header(CONTENT_ENCODING).is_some_and(|text| !text.eq_ignore_ascii_case("identity")) {
             return Err(Failure::new(
-                OdooError::new(
-                    Kind::ConnectionLost,
-                    "The answer came compressed although that was not asked for",
-                    format!("HTTP {}", incoming.status),
-                ),
+                OdooError::new(Kind::ConnectionLost, "The answer came compressed although that was not asked for", format!("HTTP {}", incoming.status)),
                 false,
             ));
         }
         let bytes_max = self.limits.answer_bytes_max;
-        let too_large = || {
-            Failure::new(
-                OdooError::new(
-                    Kind::AnswerTooLarge,
-                    format!("The answer is larger than {} KiB", bytes_max / 1024),
-                    "",
-                ),
-                false,
-            )
-        };
-        if response
-            .content_length()
-            .is_some_and(|length| length > bytes_max as u64)
-        {
+        let too_large = || Failure::new(OdooError::new(Kind::AnswerTooLarge, format!("The answer is larger than {} KiB", bytes_max / 1024), ""), false);
+        if response.content_length().is_some_and(|length| length > bytes_max as u64) {
             return Err(too_large());
         }
         loop {
@@ -241,14 +152,7 @@ impl Http {
                 Ok(Some(chunk)) => incoming.body.extend_from_slice(&chunk),
                 Ok(None) => return Ok(incoming),
                 Err(error) => {
-                    return Err(Failure::new(
-                        OdooError::new(
-                            Kind::ConnectionLost,
-                            "The connection broke while the answer came in",
-                            chain(&error),
-                        ),
-                        false,
-                    ));
+                    return Err(Failure::new(OdooError::new(Kind::ConnectionLost, "The connection broke while the answer came in", chain(&error)), false));
                 }
             }
         }
@@ -266,10 +170,7 @@ impl Body for WatchedBody {
     type Data = Bytes;
     type Error = Infallible;
 
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        _: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+    fn poll_frame(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
         self.sent.store(true, Ordering::Release);
         Poll::Ready(self.data.take().map(|data| Ok(Frame::data(data))))
     }

@@ -16,10 +16,7 @@ impl CallMeter {
     /// Adds one request that took `time`.
     pub fn add(&self, time: Duration) {
         self.requests.fetch_add(1, Ordering::Relaxed);
-        self.micros.fetch_add(
-            u64::try_from(time.as_micros()).unwrap_or(u64::MAX),
-            Ordering::Relaxed,
-        );
+        self.micros.fetch_add(u64::try_from(time.as_micros()).unwrap_or(u64::MAX), Ordering::Relaxed);
     }
 
     /// Requests so far.

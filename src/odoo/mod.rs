@@ -34,9 +34,7 @@ mod capture_tests;
 mod network_tests;
 
 pub use client::OdooClient;
-pub use config::{
-    AddressPolicy, OdooConfig, OdooLimits, Protocol, ProtocolChoice, UnknownProtocol,
-};
+pub use config::{AddressPolicy, OdooConfig, OdooLimits, Protocol, ProtocolChoice, UnknownProtocol};
 pub use domain::{Domain, DomainError, Operator, Term};
 pub use error::{CAUSE_CHARS_MAX, MESSAGE_CHARS_MAX, OdooError, OdooErrorKind};
 pub use fields::{Fields, Page, Rows};

@@ -2,10 +2,7 @@
 
 use super::client::{OdooClient, Shared};
 use super::http::{Credentials, Http};
-use super::{
-    AddressPolicy, CallMeter, Domain, Fields, OdooConfig, OdooErrorKind as Kind, OdooLimits,
-    OdooVersion, Page, Protocol, ProtocolChoice, Term, probe,
-};
+use super::{AddressPolicy, CallMeter, Domain, Fields, OdooConfig, OdooErrorKind as Kind, OdooLimits, OdooVersion, Page, Protocol, ProtocolChoice, Term, probe};
 use serde_json::{Map, Value, json};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -39,16 +36,8 @@ enum Then {
 fn stub(play: impl Fn(usize, &Request, &mut TcpStream) -> Then + Send + Sync + 'static) -> Stub {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = Url::parse(&format!("http://{}/", listener.local_addr().unwrap())).unwrap();
-    let stub = Stub {
-        url,
-        connections: Arc::default(),
-        requests: Arc::default(),
-    };
-    let (connections, requests, play) = (
-        Arc::clone(&stub.connections),
-        Arc::clone(&stub.requests),
-        Arc::new(play),
-    );
+    let stub = Stub { url, connections: Arc::default(), requests: Arc::default() };
+    let (connections, requests, play) = (Arc::clone(&stub.connections), Arc::clone(&stub.requests), Arc::new(play));
     thread::spawn(move || {
         for stream in listener.incoming().flatten() {
             connections.fetch_add(1, Ordering::SeqCst);
@@ -85,17 +74,10 @@ fn read_request(reader: &mut BufReader<TcpStream>) -> Option<Request> {
         }
         head.push_str(&line.to_lowercase());
     }
-    let length = head
-        .lines()
-        .find_map(|line| line.strip_prefix("content-length: "))
-        .map_or(0, |text| text.trim().parse().unwrap());
+    let length = head.lines().find_map(|line| line.strip_prefix("content-length: ")).map_or(0, |text| text.trim().parse().unwrap());
     let mut body = vec![0; length];
     reader.read_exact(&mut body).ok()?;
-    Some(Request {
-        path: head.split_whitespace().nth(1)?.to_owned(),
-        head,
-        body: String::from_utf8(body).ok()?,
-    })
+    Some(Request { path: head.split_whitespace().nth(1)?.to_owned(), head, body: String::from_utf8(body).ok()? })
 }
 
 fn say(out: &mut TcpStream, text: &str) {
@@ -105,10 +87,7 @@ fn say(out: &mut TcpStream, text: &str) {
 
 fn json_answer(value: &Value) -> String {
     let body = value.to_string();
-    format!(
-        "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nSet-Cookie: session_id=abc\r\nContent-Length: {}\r\n\r\n{body}",
-        body.len()
-    )
+    format!("HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nSet-Cookie: session_id=abc\r\nContent-Length: {}\r\n\r\n{body}", body.len())
 }
 
 fn config(url: &Url) -> OdooConfig {
@@ -118,12 +97,7 @@ fn config(url: &Url) -> OdooConfig {
         login: "ana".into(),
         secret: "0123456789012345678901234567890123456789".into(),
         protocol: ProtocolChoice::Auto,
-        limits: OdooLimits {
-            connect_timeout_ms: 2_000,
-            request_timeout_ms: 400,
-            answer_bytes_max: 64 * 1024,
-            ..OdooLimits::default()
-        },
+        limits: OdooLimits { connect_timeout_ms: 2_000, request_timeout_ms: 400, answer_bytes_max: 64 * 1024, ..OdooLimits::default() },
         addresses: AddressPolicy::AllowPrivate,
     }
 }
@@ -134,11 +108,7 @@ fn client(stub: &Stub) -> OdooClient {
     OdooClient {
         shared: Arc::new(Shared {
             http: Http::new(&config).unwrap(),
-            version: OdooVersion {
-                major: 19,
-                minor: 0,
-                text: "19.0".into(),
-            },
+            version: OdooVersion { major: 19, minor: 0, text: "19.0".into() },
             protocol: Protocol::Json2,
             database: "db".into(),
             secret: config.secret.clone(),
@@ -154,17 +124,11 @@ fn client(stub: &Stub) -> OdooClient {
 }
 
 async fn read_of(client: &OdooClient) -> Result<Value, Kind> {
-    client
-        .call_read("res.partner", "search_count", None, Map::new())
-        .await
-        .map_err(|error| error.kind)
+    client.call_read("res.partner", "search_count", None, Map::new()).await.map_err(|error| error.kind)
 }
 
 async fn write_of(client: &OdooClient) -> Result<Value, Kind> {
-    client
-        .call_write("sale.order", "action_confirm", Some(&[1]), Map::new())
-        .await
-        .map_err(|error| error.kind)
+    client.call_write("sale.order", "action_confirm", Some(&[1]), Map::new()).await.map_err(|error| error.kind)
 }
 
 #[tokio::test]
@@ -276,17 +240,11 @@ async fn connections_are_kept_when_the_server_keeps_them_and_made_anew_when_not(
 #[tokio::test]
 async fn an_answer_that_breaks_off_is_in_doubt_and_not_asked_again() {
     let stub = stub(|_, _, out| {
-        say(
-            out,
-            "HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n[{\"id\": 1",
-        );
+        say(out, "HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n[{\"id\": 1");
         Then::Close
     });
     let client = client(&stub);
-    let error = client
-        .call_read("res.partner", "search_read", None, Map::new())
-        .await
-        .unwrap_err();
+    let error = client.call_read("res.partner", "search_read", None, Map::new()).await.unwrap_err();
     assert_eq!(error.kind, Kind::ConnectionLost);
     assert!(error.outcome_unknown());
     assert_eq!(stub.requests.lock().unwrap().len(), 1);
@@ -300,31 +258,13 @@ async fn the_request_is_plain_and_whole() {
     });
     let client = client(&stub).with_context(json!({"lang": "es_DO"}).as_object().cloned().unwrap());
     for _ in 0..2 {
-        client
-            .call_write(
-                "res.partner",
-                "write",
-                Some(&[7]),
-                json!({"vals": {"name": "Ñ"}, "context": {"tz": "UTC"}})
-                    .as_object()
-                    .cloned()
-                    .unwrap(),
-            )
-            .await
-            .unwrap();
+        client.call_write("res.partner", "write", Some(&[7]), json!({"vals": {"name": "Ñ"}, "context": {"tz": "UTC"}}).as_object().cloned().unwrap()).await.unwrap();
     }
     let requests = stub.requests.lock().unwrap();
     for request in requests.iter() {
         assert_eq!(request.path, "/json/2/res.partner/write");
-        assert_eq!(
-            serde_json::from_str::<Value>(&request.body).unwrap(),
-            json!({"vals": {"name": "Ñ"}, "ids": [7], "context": {"lang": "es_DO", "tz": "UTC"}})
-        );
-        for line in [
-            "authorization: bearer key\r\n",
-            "x-odoo-database: db\r\n",
-            "content-type: application/json; charset=utf-8\r\n",
-        ] {
+        assert_eq!(serde_json::from_str::<Value>(&request.body).unwrap(), json!({"vals": {"name": "Ñ"}, "ids": [7], "context": {"lang": "es_DO", "tz": "UTC"}}));
+        for line in ["authorization: bearer key\r\n", "x-odoo-database: db\r\n", "content-type: application/json; charset=utf-8\r\n"] {
             assert!(request.head.contains(line), "{}", request.head);
         }
         for word in ["transfer-encoding", "cookie", "accept-encoding", "referer"] {
@@ -347,15 +287,7 @@ async fn names_that_are_no_names_never_leave() {
         ("Res.Partner", "x"),
         ("res.partner", "sudo()"),
     ] {
-        assert_eq!(
-            client
-                .call_read(model, method, None, Map::new())
-                .await
-                .unwrap_err()
-                .kind,
-            Kind::BadArguments,
-            "{model}.{method}"
-        );
+        assert_eq!(client.call_read(model, method, None, Map::new()).await.unwrap_err().kind, Kind::BadArguments, "{model}.{method}");
     }
     assert_eq!(stub.connections.load(Ordering::SeqCst), 0);
 }
@@ -375,37 +307,16 @@ async fn an_older_odoo_needs_a_count_and_a_read_per_relation_and_looks_the_same(
             }
             other => panic!("{other}"),
         };
-        say(
-            out,
-            &json_answer(&json!({"jsonrpc": "2.0", "id": 1, "result": result})),
-        );
+        say(out, &json_answer(&json!({"jsonrpc": "2.0", "id": 1, "result": result})));
         Then::Keep
     });
     let mut old = client(&stub);
     let shared = Arc::get_mut(&mut old.shared).unwrap();
-    shared.version = OdooVersion {
-        major: 16,
-        minor: 0,
-        text: "16.0".into(),
-    };
+    shared.version = OdooVersion { major: 16, minor: 0, text: "16.0".into() };
     shared.protocol = Protocol::JsonRpc;
-    let fields = Fields::new()
-        .texts(&["name", "note"])
-        .many2one("partner_id", &["vat"])
-        .x2many(
-            "order_line",
-            "sale.order.line",
-            Fields::new().text("name").many2one("product_id", &[]),
-        );
-    let rows = old
-        .search_page(
-            "sale.order",
-            &Domain::from(Term::eq("state", "sale")),
-            &fields,
-            &Page::first(2).ordered("id"),
-        )
-        .await
-        .unwrap();
+    let fields =
+        Fields::new().texts(&["name", "note"]).many2one("partner_id", &["vat"]).x2many("order_line", "sale.order.line", Fields::new().text("name").many2one("product_id", &[]));
+    let rows = old.search_page("sale.order", &Domain::from(Term::eq("state", "sale")), &fields, &Page::first(2).ordered("id")).await.unwrap();
     assert_eq!(rows.total, 17);
     assert_eq!(
         json!(rows.records),
@@ -414,74 +325,19 @@ async fn an_older_odoo_needs_a_count_and_a_read_per_relation_and_looks_the_same(
             {"id": 2, "name": "S2", "note": "x", "partner_id": null, "order_line": []},
         ])
     );
-    let calls: Vec<Value> = stub
-        .requests
-        .lock()
-        .unwrap()
-        .iter()
-        .map(|request| {
-            serde_json::from_str::<Value>(&request.body).unwrap()["params"]["args"].clone()
-        })
-        .collect();
+    let calls: Vec<Value> = stub.requests.lock().unwrap().iter().map(|request| serde_json::from_str::<Value>(&request.body).unwrap()["params"]["args"].clone()).collect();
     let key = "0123456789012345678901234567890123456789";
     assert_eq!(
         calls[0],
         json!(["db", 2, key, "sale.order", "search_read", [[["state", "=", "sale"]], ["name", "note", "partner_id", "order_line"]], {"limit": 2, "offset": 0, "order": "id"}])
     );
-    assert_eq!(
-        calls[1],
-        json!([
-            "db",
-            2,
-            key,
-            "sale.order",
-            "search_count",
-            [[["state", "=", "sale"]]],
-            {}
-        ])
-    );
-    assert_eq!(
-        calls[2],
-        json!([
-            "db",
-            2,
-            key,
-            "sale.order.line",
-            "read",
-            [[3, 4], ["name", "product_id"]],
-            {}
-        ])
-    );
+    assert_eq!(calls[1], json!(["db", 2, key, "sale.order", "search_count", [[["state", "=", "sale"]]], {}]));
+    assert_eq!(calls[2], json!(["db", 2, key, "sale.order.line", "read", [[3, 4], ["name", "product_id"]], {}]));
     // A page that is not full needs no count.
-    let rows = old
-        .search_page(
-            "sale.order",
-            &Domain::all(),
-            &Fields::new().text("name"),
-            &Page::first(5).from(10),
-        )
-        .await
-        .unwrap();
+    let rows = old.search_page("sale.order", &Domain::all(), &Fields::new().text("name"), &Page::first(5).from(10)).await.unwrap();
     assert_eq!((rows.total, stub.requests.lock().unwrap().len()), (12, 4));
-    assert_eq!(
-        old.search_page("sale.order", &Domain::all(), &fields, &Page::first(0))
-            .await
-            .unwrap_err()
-            .kind,
-        Kind::BadArguments
-    );
-    assert_eq!(
-        old.search_page(
-            "sale.order",
-            &Domain::all(),
-            &fields,
-            &Page::first(1).ordered("id; --")
-        )
-        .await
-        .unwrap_err()
-        .kind,
-        Kind::BadArguments
-    );
+    assert_eq!(old.search_page("sale.order", &Domain::all(), &fields, &Page::first(0)).await.unwrap_err().kind, Kind::BadArguments);
+    assert_eq!(old.search_page("sale.order", &Domain::all(), &fields, &Page::first(1).ordered("id; --")).await.unwrap_err().kind, Kind::BadArguments);
 }
 
 #[tokio::test]
@@ -489,22 +345,12 @@ async fn redirects_are_told_and_not_followed() {
     let target = stub(|_, _, _| Then::Close);
     let location = target.url.join("/web/login?token=secret").unwrap();
     let stub = stub(move |_, _, out| {
-        say(
-            out,
-            &format!("HTTP/1.1 301 Moved\r\nLocation: {location}\r\nContent-Length: 0\r\n\r\n"),
-        );
+        say(out, &format!("HTTP/1.1 301 Moved\r\nLocation: {location}\r\nContent-Length: 0\r\n\r\n"));
         Then::Keep
     });
     let error = OdooClient::connect(config(&stub.url)).await.unwrap_err();
     assert_eq!(error.kind, Kind::NotOdoo);
-    assert!(
-        error
-            .message
-            .contains(target.url.as_str().trim_end_matches('/'))
-            && !error.message.contains("secret"),
-        "{}",
-        error.message
-    );
+    assert!(error.message.contains(target.url.as_str().trim_end_matches('/')) && !error.message.contains("secret"), "{}", error.message);
     assert_eq!(target.connections.load(Ordering::SeqCst), 0);
 }
 
@@ -521,42 +367,18 @@ async fn what_is_no_odoo_is_told() {
             say(out, answer);
             Then::Close
         });
-        assert_eq!(
-            OdooClient::connect(config(&stub.url))
-                .await
-                .unwrap_err()
-                .kind,
-            Kind::NotOdoo,
-            "{answer}"
-        );
+        assert_eq!(OdooClient::connect(config(&stub.url)).await.unwrap_err().kind, Kind::NotOdoo, "{answer}");
     }
     let other = stub(|_, _, out| {
         say(out, "220 mail.example.com ESMTP\r\n");
         Then::Close
     });
-    assert!(matches!(
-        OdooClient::connect(config(&other.url))
-            .await
-            .unwrap_err()
-            .kind,
-        Kind::ConnectionLost | Kind::NotOdoo
-    ));
+    assert!(matches!(OdooClient::connect(config(&other.url)).await.unwrap_err().kind, Kind::ConnectionLost | Kind::NotOdoo));
     let old = stub(|_, _, out| {
-        say(
-            out,
-            &json_answer(
-                &json!({"jsonrpc": "2.0", "result": {"server_version": "13.0", "server_version_info": [13, 0, 0, "final", 0, ""]}}),
-            ),
-        );
+        say(out, &json_answer(&json!({"jsonrpc": "2.0", "result": {"server_version": "13.0", "server_version_info": [13, 0, 0, "final", 0, ""]}})));
         Then::Keep
     });
-    assert_eq!(
-        OdooClient::connect(config(&old.url))
-            .await
-            .unwrap_err()
-            .kind,
-        Kind::VersionNotSupported
-    );
+    assert_eq!(OdooClient::connect(config(&old.url)).await.unwrap_err().kind, Kind::VersionNotSupported);
 }
 
 #[tokio::test]
@@ -568,19 +390,10 @@ async fn busy_says_how_long() {
         ("429 x", "Retry-After: tomorrow\r\n", None),
     ] {
         let stub = stub(move |_, _, out| {
-            say(
-                out,
-                &format!("HTTP/1.1 {status}\r\n{header}Content-Length: 0\r\n\r\n"),
-            );
+            say(out, &format!("HTTP/1.1 {status}\r\n{header}Content-Length: 0\r\n\r\n"));
             Then::Keep
         });
-        assert_eq!(
-            read_of(&client(&stub)).await,
-            Err(Kind::Busy {
-                retry_after_s: want
-            }),
-            "{status} {header}"
-        );
+        assert_eq!(read_of(&client(&stub)).await, Err(Kind::Busy { retry_after_s: want }), "{status} {header}");
         assert_eq!(stub.requests.lock().unwrap().len(), 1);
     }
 }
@@ -588,17 +401,11 @@ async fn busy_says_how_long() {
 #[tokio::test]
 async fn large_answers_are_cut_while_they_come() {
     let announced = stub(|_, _, out| {
-        say(
-            out,
-            "HTTP/1.1 200 OK\r\nContent-Length: 1073741824\r\n\r\n[",
-        );
+        say(out, "HTTP/1.1 200 OK\r\nContent-Length: 1073741824\r\n\r\n[");
         thread::sleep(Duration::from_secs(1));
         Then::Close
     });
-    assert_eq!(
-        read_of(&client(&announced)).await,
-        Err(Kind::AnswerTooLarge)
-    );
+    assert_eq!(read_of(&client(&announced)).await, Err(Kind::AnswerTooLarge));
     let endless = stub(|_, _, out| {
         say(out, "HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n[");
         let block = "1,".repeat(8 * 1024);
@@ -607,10 +414,7 @@ async fn large_answers_are_cut_while_they_come() {
     });
     assert_eq!(read_of(&client(&endless)).await, Err(Kind::AnswerTooLarge));
     let packed = stub(|_, _, out| {
-        say(
-            out,
-            "HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: 2\r\n\r\n\x1f\x08",
-        );
+        say(out, "HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: 2\r\n\r\n\x1f\x08");
         Then::Keep
     });
     assert_eq!(read_of(&client(&packed)).await, Err(Kind::ConnectionLost));
@@ -618,24 +422,9 @@ async fn large_answers_are_cut_while_they_come() {
 
 #[tokio::test]
 async fn nobody_there_no_tls_and_private_names() {
-    let gone = TcpListener::bind("127.0.0.1:0")
-        .unwrap()
-        .local_addr()
-        .unwrap();
-    assert_eq!(
-        OdooClient::connect(config(&Url::parse(&format!("http://{gone}")).unwrap()))
-            .await
-            .unwrap_err()
-            .kind,
-        Kind::Unreachable
-    );
-    assert_eq!(
-        OdooClient::connect(config(&Url::parse("http://no-such-host.invalid").unwrap()))
-            .await
-            .unwrap_err()
-            .kind,
-        Kind::Unreachable
-    );
+    let gone = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    assert_eq!(OdooClient::connect(config(&Url::parse(&format!("http://{gone}")).unwrap())).await.unwrap_err().kind, Kind::Unreachable);
+    assert_eq!(OdooClient::connect(config(&Url::parse("http://no-such-host.invalid").unwrap())).await.unwrap_err().kind, Kind::Unreachable);
 
     let plain = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = plain.local_addr().unwrap().port();
@@ -646,41 +435,17 @@ async fn nobody_there_no_tls_and_private_names() {
         }
     });
     let tls = config(&Url::parse(&format!("https://127.0.0.1:{port}")).unwrap());
-    assert_eq!(
-        OdooClient::connect(tls).await.unwrap_err().kind,
-        Kind::TlsFailed
-    );
+    assert_eq!(OdooClient::connect(tls).await.unwrap_err().kind, Kind::TlsFailed);
 
     // The name is harmless to look at and leads home: refused where it is connected to.
     let stub = stub(|_, _, _| Then::Close);
     let port = stub.url.port().unwrap();
-    let private = |host: &str| OdooConfig {
-        addresses: AddressPolicy::PublicOnly,
-        ..config(&Url::parse(&format!("https://{host}:{port}")).unwrap())
-    };
-    assert_eq!(
-        OdooClient::connect(private("localhost"))
-            .await
-            .unwrap_err()
-            .kind,
-        Kind::AddressRefused
-    );
+    let private = |host: &str| OdooConfig { addresses: AddressPolicy::PublicOnly, ..config(&Url::parse(&format!("https://{host}:{port}")).unwrap()) };
+    assert_eq!(OdooClient::connect(private("localhost")).await.unwrap_err().kind, Kind::AddressRefused);
     let steps = probe(private("localhost")).await;
-    assert_eq!(
-        steps
-            .iter()
-            .map(|step| (step.name, step.ok))
-            .collect::<Vec<_>>(),
-        [("name", true), ("address", false)]
-    );
+    assert_eq!(steps.iter().map(|step| (step.name, step.ok)).collect::<Vec<_>>(), [("name", true), ("address", false)]);
     // Not every resolver knows this spelling.
-    assert!(matches!(
-        OdooClient::connect(private("localhost."))
-            .await
-            .unwrap_err()
-            .kind,
-        Kind::AddressRefused | Kind::Unreachable
-    ));
+    assert!(matches!(OdooClient::connect(private("localhost.")).await.unwrap_err().kind, Kind::AddressRefused | Kind::Unreachable));
     assert_eq!(stub.connections.load(Ordering::SeqCst), 0);
 }
 
@@ -689,63 +454,27 @@ async fn auto_falls_back_step_by_step() {
     // Odoo 19 that knows the key for nothing but XML-RPC, behind a proxy that closes /jsonrpc.
     let stub = stub(|_, request, out| {
         let answer = match request.path.as_str() {
-            "/web/webclient/version_info" => json_answer(
-                &json!({"jsonrpc": "2.0", "id": null, "result": {"server_version": "19.0", "server_version_info": [19, 0, 0, "final", 0, ""]}}),
-            ),
-            "/json/2/res.users/context_get" => json_answer(
-                &json!({"name": "werkzeug.exceptions.Unauthorized", "message": "Invalid apikey"}),
-            )
-            .replace("200 OK", "401 UNAUTHORIZED"),
+            "/web/webclient/version_info" => {
+                json_answer(&json!({"jsonrpc": "2.0", "id": null, "result": {"server_version": "19.0", "server_version_info": [19, 0, 0, "final", 0, ""]}}))
+            }
+            "/json/2/res.users/context_get" => json_answer(&json!({"name": "werkzeug.exceptions.Unauthorized", "message": "Invalid apikey"})).replace("200 OK", "401 UNAUTHORIZED"),
             "/jsonrpc" => "HTTP/1.1 403 F\r\nContent-Length: 6\r\n\r\n<html>".to_owned(),
             "/xmlrpc/2/common" => {
-                let body =
-                    String::from_utf8(super::wire::xmlrpc::encode_answer(&json!(7))).unwrap();
-                format!(
-                    "HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{body}",
-                    body.len()
-                )
+                let body = String::from_utf8(super::wire::xmlrpc::encode_answer(&json!(7))).unwrap();
+                format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{body}", body.len())
             }
             _ => {
-                let body = String::from_utf8(super::wire::xmlrpc::encode_answer(
-                    &json!([{"id": 7, "lang": "es_DO", "tz": null}]),
-                ))
-                .unwrap();
-                format!(
-                    "HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{body}",
-                    body.len()
-                )
+                let body = String::from_utf8(super::wire::xmlrpc::encode_answer(&json!([{"id": 7, "lang": "es_DO", "tz": null}]))).unwrap();
+                format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{body}", body.len())
             }
         };
         say(out, &answer);
         Then::Keep
     });
     let client = OdooClient::connect(config(&stub.url)).await.unwrap();
-    assert_eq!(
-        (
-            client.protocol(),
-            client.uid(),
-            client.user_lang(),
-            client.user_tz()
-        ),
-        (Protocol::XmlRpc, 7, Some("es_DO"), None)
-    );
+    assert_eq!((client.protocol(), client.uid(), client.user_lang(), client.user_tz()), (Protocol::XmlRpc, 7, Some("es_DO"), None));
     assert_eq!(client.metrics().requests(), 5);
-    let paths: Vec<String> = stub
-        .requests
-        .lock()
-        .unwrap()
-        .iter()
-        .map(|request| request.path.clone())
-        .collect();
-    assert_eq!(
-        paths,
-        [
-            "/web/webclient/version_info",
-            "/json/2/res.users/context_get",
-            "/jsonrpc",
-            "/xmlrpc/2/common",
-            "/xmlrpc/2/object"
-        ]
-    );
+    let paths: Vec<String> = stub.requests.lock().unwrap().iter().map(|request| request.path.clone()).collect();
+    assert_eq!(paths, ["/web/webclient/version_info", "/json/2/res.users/context_get", "/jsonrpc", "/xmlrpc/2/common", "/xmlrpc/2/object"]);
     assert!(!format!("{client:?}").contains("0123456789"));
 }

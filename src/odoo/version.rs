@@ -22,28 +22,14 @@ pub struct OdooVersion {
 impl OdooVersion {
     /// From the answer of `version_info`: `server_version_info` (`[19, 0, …]` or `["saas~19", 2, …]`), else `server_version`.
     pub fn from_answer(answer: &Value) -> Option<Self> {
-        let text: String = answer
-            .get("server_version")
-            .and_then(Value::as_str)
-            .unwrap_or_default()
-            .chars()
-            .filter(|c| !c.is_control())
-            .take(40)
-            .collect();
-        let parts = answer
-            .get("server_version_info")
-            .or_else(|| answer.get("version_info"))
-            .and_then(Value::as_array);
+        let text: String = answer.get("server_version").and_then(Value::as_str).unwrap_or_default().chars().filter(|c| !c.is_control()).take(40).collect();
+        let parts = answer.get("server_version_info").or_else(|| answer.get("version_info")).and_then(Value::as_array);
         let part = |at: usize| parts.and_then(|list| list.get(at)).and_then(number_in);
         let (major, minor) = match part(0) {
             Some(major) => (major, part(1).unwrap_or(0)),
             None => numbers_of(&text)?,
         };
-        let text = if text.is_empty() {
-            format!("{major}.{minor}")
-        } else {
-            text
-        };
+        let text = if text.is_empty() { format!("{major}.{minor}") } else { text };
         Some(Self { major, minor, text })
     }
 
@@ -115,21 +101,13 @@ impl OdooVersion {
     /// The unit of a line of `sale.order.line`.
     #[must_use]
     pub fn sale_line_uom_field(&self) -> &'static str {
-        if self.is_like_19() {
-            "product_uom_id"
-        } else {
-            "product_uom"
-        }
+        if self.is_like_19() { "product_uom_id" } else { "product_uom" }
     }
 
     /// The taxes of a line of `sale.order.line`.
     #[must_use]
     pub fn sale_line_tax_field(&self) -> &'static str {
-        if self.is_like_19() {
-            "tax_ids"
-        } else {
-            "tax_id"
-        }
+        if self.is_like_19() { "tax_ids" } else { "tax_id" }
     }
 
     /// `res.partner.mobile`: removed in 19.
@@ -147,21 +125,13 @@ impl OdooVersion {
     /// The groups of `res.users`.
     #[must_use]
     pub fn user_groups_field(&self) -> &'static str {
-        if self.is_like_19() {
-            "group_ids"
-        } else {
-            "groups_id"
-        }
+        if self.is_like_19() { "group_ids" } else { "groups_id" }
     }
 
     /// The moves of `stock.picking`.
     #[must_use]
     pub fn picking_moves_field(&self) -> &'static str {
-        if self.major >= 16 {
-            "move_ids"
-        } else {
-            "move_lines"
-        }
+        if self.major >= 16 { "move_ids" } else { "move_lines" }
     }
 
     /// Whether `sale.order.state` knows `done` (later a `locked` flag beside `sale`).
@@ -181,10 +151,7 @@ fn number_in(value: &Value) -> Option<u16> {
 
 /// The first two numbers of `19.0`, `saas~19.2+e`, `8.saas~6`.
 fn numbers_of(text: &str) -> Option<(u16, u16)> {
-    let mut numbers = text
-        .split(|c: char| !c.is_ascii_digit())
-        .filter(|part| !part.is_empty())
-        .map(str::parse::<u16>);
+    let mut numbers = text.split(|c: char| !c.is_ascii_digit()).filter(|part| !part.is_empty()).map(str::parse::<u16>);
     let major = numbers.next()?.ok()?;
     Some((major, numbers.next().and_then(Result::ok).unwrap_or(0)))
 }
@@ -201,22 +168,10 @@ mod tests {
     #[test]
     fn versions_are_read_in_every_spelling() {
         for (answer, want) in [
-            (
-                json!({"server_version": "19.0", "server_version_info": [19, 0, 0, "final", 0, ""]}),
-                (19, 0),
-            ),
-            (
-                json!({"server_version": "14.0-20211011", "server_version_info": [14, 0, 0, "final", 0, ""]}),
-                (14, 0),
-            ),
-            (
-                json!({"server_version": "saas~18.4+e", "server_version_info": ["saas~18", 4, 0, "final", 0, "e"]}),
-                (18, 4),
-            ),
-            (
-                json!({"version": "19.0", "version_info": [19, 0, 0, "final", 0, ""]}),
-                (19, 0),
-            ),
+            (json!({"server_version": "19.0", "server_version_info": [19, 0, 0, "final", 0, ""]}), (19, 0)),
+            (json!({"server_version": "14.0-20211011", "server_version_info": [14, 0, 0, "final", 0, ""]}), (14, 0)),
+            (json!({"server_version": "saas~18.4+e", "server_version_info": ["saas~18", 4, 0, "final", 0, "e"]}), (18, 4)),
+            (json!({"version": "19.0", "version_info": [19, 0, 0, "final", 0, ""]}), (19, 0)),
             (json!({"server_version": "saas~19.2+e"}), (19, 2)),
         ] {
             let found = version(&answer);
@@ -230,132 +185,23 @@ mod tests {
     fn the_table_of_versions() {
         // major, minor: json2, legacy, web_search_read, has_access, uom, tax, mobile
         for (major, minor, json2, legacy, web, access, uom, tax, mobile) in [
-            (
-                14,
-                0,
-                false,
-                true,
-                false,
-                false,
-                "product_uom",
-                "tax_id",
-                true,
-            ),
-            (
-                15,
-                0,
-                false,
-                true,
-                false,
-                false,
-                "product_uom",
-                "tax_id",
-                true,
-            ),
-            (
-                16,
-                0,
-                false,
-                true,
-                false,
-                false,
-                "product_uom",
-                "tax_id",
-                true,
-            ),
-            (
-                17,
-                0,
-                false,
-                true,
-                true,
-                false,
-                "product_uom",
-                "tax_id",
-                true,
-            ),
-            (
-                18,
-                0,
-                false,
-                true,
-                true,
-                true,
-                "product_uom",
-                "tax_id",
-                true,
-            ),
-            (
-                18,
-                4,
-                true,
-                true,
-                true,
-                true,
-                "product_uom_id",
-                "tax_ids",
-                false,
-            ),
-            (
-                19,
-                0,
-                true,
-                true,
-                true,
-                true,
-                "product_uom_id",
-                "tax_ids",
-                false,
-            ),
-            (
-                20,
-                0,
-                true,
-                true,
-                true,
-                true,
-                "product_uom_id",
-                "tax_ids",
-                false,
-            ),
-            (
-                22,
-                0,
-                true,
-                false,
-                true,
-                true,
-                "product_uom_id",
-                "tax_ids",
-                false,
-            ),
+            (14, 0, false, true, false, false, "product_uom", "tax_id", true),
+            (15, 0, false, true, false, false, "product_uom", "tax_id", true),
+            (16, 0, false, true, false, false, "product_uom", "tax_id", true),
+            (17, 0, false, true, true, false, "product_uom", "tax_id", true),
+            (18, 0, false, true, true, true, "product_uom", "tax_id", true),
+            (18, 4, true, true, true, true, "product_uom_id", "tax_ids", false),
+            (19, 0, true, true, true, true, "product_uom_id", "tax_ids", false),
+            (20, 0, true, true, true, true, "product_uom_id", "tax_ids", false),
+            (22, 0, true, false, true, true, "product_uom_id", "tax_ids", false),
         ] {
-            let v = OdooVersion {
-                major,
-                minor,
-                text: String::new(),
-            };
+            let v = OdooVersion { major, minor, text: String::new() };
             assert_eq!(
-                (
-                    v.has_json2(),
-                    v.has_legacy_rpc(),
-                    v.has_web_search_read(),
-                    v.has_has_access(),
-                    v.sale_line_uom_field(),
-                    v.sale_line_tax_field(),
-                    v.partner_has_mobile()
-                ),
+                (v.has_json2(), v.has_legacy_rpc(), v.has_web_search_read(), v.has_has_access(), v.sale_line_uom_field(), v.sale_line_tax_field(), v.partner_has_mobile()),
                 (json2, legacy, web, access, uom, tax, mobile),
                 "{major}.{minor}"
             );
         }
-        assert!(
-            !OdooVersion {
-                major: 13,
-                minor: 0,
-                text: String::new()
-            }
-            .is_supported()
-        );
+        assert!(!OdooVersion { major: 13, minor: 0, text: String::new() }.is_supported());
     }
 }

@@ -140,14 +140,14 @@ impl Writes {
     }
 
     async fn execute(&self, new: NewOperation, write: PreparedWrite, cx: &ToolCx, deadline: tokio::time::Instant) -> Result<Value, ToolError> {
-        let id = match self.operations.begin(&new).await.map_err(ToolError::internal)? {
-            Ok(id) => id,
-            Err(earlier) => return answer_earlier(earlier),
-        };
         let operations = self.operations.clone();
         let (inner, reference) = (cx.clone(), new.reference.clone());
-        // A task of its own: the caller may hang up, the write and its record go on.
+        // A task of its own, from the first row to the last: the caller may hang up, the write and its record go on.
         let task = self.tasks.spawn(async move {
+            let id = match operations.begin(&new).await.map_err(ToolError::internal)? {
+                Ok(id) => id,
+                Err(earlier) => return answer_earlier(earlier),
+            };
             let result = (write.run)(inner).await;
             let kept = match &result {
                 Ok(value) => operations.done(id, value).await,

@@ -77,11 +77,6 @@ impl Dispatcher {
         Self { parts: Arc::new(parts) }
     }
 
-    /// The tools this caller may use, in the register's order.
-    pub fn permitted<'a>(&self, caller: &'a Caller) -> impl Iterator<Item = &'static ToolFacts> + 'a {
-        permitted(caller)
-    }
-
     /// Runs a call.
     ///
     /// # Errors
@@ -93,7 +88,14 @@ impl Dispatcher {
         record.begin(self.open(tool.facts().name, &request));
         let meter = Arc::new(CallMeter::default());
         let cancelled = request.cancelled.clone();
+        let tenant = request.caller.tenant().id;
         let result = self.run(tool, permit, request, Arc::clone(&meter)).await;
+        if let Err(error) = &result
+            && matches!(error.code, Code::OdooCredenciales | Code::OdooBaseDatos | Code::NoEsOdoo)
+        {
+            // The warm client may be at fault (a key renewed in Odoo, a database restored): the next call looks anew.
+            self.parts.connections.forget(tenant);
+        }
         record.fill(|record| {
             record.odoo_us = meter.micros.load(Ordering::Relaxed);
             record.odoo_requests = meter.requests.load(Ordering::Relaxed);
@@ -135,12 +137,16 @@ impl Dispatcher {
         let facts = tool.facts();
         let caller = request.caller;
         let arguments = facts.arguments.check(request.arguments, caller.language()).map_err(ToolError::argument)?;
-        parts.limits.tool_take(caller.tenant().id, facts.name, permit.calls_per_hour).map_err(|wait_s| {
-            ToolError::new(Code::LimiteHerramienta).fact("limite", permit.calls_per_hour.to_string()).fact("segundos", wait_s.to_string())
-        })?;
-        let reservation = parts.limits.month_reserve(caller.tenant()).await.map_err(ToolError::internal)?.map_err(|exhausted| {
-            ToolError::new(Code::CuotaAgotada).fact("limite", exhausted.limit.to_string()).fact("hasta", day(exhausted.resets_on))
-        })?;
+        parts
+            .limits
+            .tool_take(caller.tenant().id, facts.name, permit.calls_per_hour)
+            .map_err(|wait_s| ToolError::new(Code::LimiteHerramienta).fact("limite", permit.calls_per_hour.to_string()).fact("segundos", wait_s.to_string()))?;
+        let reservation = parts
+            .limits
+            .month_reserve(caller.tenant())
+            .await
+            .map_err(ToolError::internal)?
+            .map_err(|exhausted| ToolError::new(Code::CuotaAgotada).fact("limite", exhausted.limit.to_string()).fact("hasta", day(exhausted.resets_on)))?;
         request.record.fill(|record| record.counted = true);
         let deadline = instant() + parts.deadline;
         let cx = |quota: QuotaView, reference: String| {
@@ -174,10 +180,16 @@ impl Dispatcher {
                 }
             }
         };
-        tokio::select! {
+        let result = tokio::select! {
             result = job => result,
             () = request.cancelled.cancelled() => Err(ToolError::new(Code::TiempoAgotado).cause("the caller went away")),
+        };
+        if result.as_ref().is_err_and(|error| error.code == Code::ErrorInterno) {
+            // Our own fault is not the client's call.
+            reservation.release();
+            request.record.fill(|record| record.counted = false);
         }
+        result
     }
 }
 

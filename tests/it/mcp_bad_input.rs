@@ -379,7 +379,11 @@ async fn foreign_hosts_and_origins_are_403() {
 async fn browsers_may_ask_first() {
     TestApp::everywhere(|app| async move {
         let preflight = async |origin: &str| {
-            let headers = [("origin", origin), ("access-control-request-method", "POST"), ("access-control-request-headers", "authorization,content-type,mcp-protocol-version,mcp-method,mcp-name")];
+            let headers = [
+                ("origin", origin),
+                ("access-control-request-method", "POST"),
+                ("access-control-request-headers", "authorization,content-type,mcp-protocol-version,mcp-method,mcp-name"),
+            ];
             send("OPTIONS", &app.mcp_url(), &headers, "").await
         };
         // No token is sent with a preflight.

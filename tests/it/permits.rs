@@ -123,12 +123,8 @@ async fn packs_limit_a_token() {
             let (_, token) = app.token(tenant.id, Some(packs)).await;
             let client = app.client(&token);
             let names = client.tool_names().await;
-            let expected: Vec<&str> = dunet::tools::TOOLS
-                .iter()
-                .map(|tool| tool.facts())
-                .filter(|facts| facts.packs.iter().any(|pack| packs.contains(&pack.as_str())))
-                .map(|facts| facts.name)
-                .collect();
+            let expected: Vec<&str> =
+                dunet::tools::TOOLS.iter().map(|tool| tool.facts()).filter(|facts| facts.packs.iter().any(|pack| packs.contains(&pack.as_str()))).map(|facts| facts.name).collect();
             assert_eq!(names, expected, "{packs:?}");
             let unknown = refusal(&client, "no_existe").await;
             for tool in dunet::tools::TOOLS.iter().map(|tool| tool.facts().name).filter(|name| !expected.contains(name)) {
@@ -179,7 +175,8 @@ async fn a_tenant_never_sees_another() {
         let by_id = second.call_result("buscar_cliente", json!({ "consulta": id.to_string() })).await.to_string();
         assert!(!by_id.contains("Zutano"), "{by_id}");
         // A quotation likewise.
-        let line = json!({ "producto": first.call("buscar_productos", json!({ "consulta": "cemento" })).await["productos"][0]["producto"].as_str().expect("a product"), "cantidad": 1 });
+        let line =
+            json!({ "producto": first.call("buscar_productos", json!({ "consulta": "cemento" })).await["productos"][0]["producto"].as_str().expect("a product"), "cantidad": 1 });
         let quotation = first.call("crear_cotizacion", json!({ "cliente": id.to_string(), "lineas": [line] })).await;
         let number = quotation["numero"].as_str().unwrap_or_else(|| panic!("{quotation}")).to_owned();
         assert!(is_ok(&first.call_result("ver_cotizacion", json!({ "numero": number })).await));

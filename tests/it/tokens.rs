@@ -83,7 +83,9 @@ async fn only_a_good_token_gets_in() {
             assert_refused(&app.ping(token).await, what);
         }
         let basic = format!("Basic {}", base64::Engine::encode(&base64::engine::general_purpose::STANDARD, format!("dunet:{good}")));
-        for header in [basic.as_str(), good, &format!("Token {good}"), "Bearer", &format!("Bearer{good}"), &format!("Bearer {good} {good}"), &format!("Bearer {good}, Bearer {good}")] {
+        for header in
+            [basic.as_str(), good, &format!("Token {good}"), "Bearer", &format!("Bearer{good}"), &format!("Bearer {good} {good}"), &format!("Bearer {good}, Bearer {good}")]
+        {
             assert_refused(&app.ping_with(header).await, header);
         }
         for header in [format!("bearer {good}"), format!("BEARER {good}"), format!("Bearer   {good}")] {

@@ -274,12 +274,7 @@ async fn totals_are_by_tenant_month_tool_and_outcome() {
         let row = |tool: &str, outcome: &str, calls, counted| (tool.to_owned(), outcome.to_owned(), calls, counted);
         assert_eq!(
             of(one.id, 202_611).await,
-            [
-                row("buscar_cliente", "ok", 1, 1),
-                row("consultar_rnc_dgii", "error", 1, 1),
-                row("consultar_rnc_dgii", "ok", 3, 3),
-                row("consultar_rnc_dgii", "refused", 1, 0),
-            ]
+            [row("buscar_cliente", "ok", 1, 1), row("consultar_rnc_dgii", "error", 1, 1), row("consultar_rnc_dgii", "ok", 3, 3), row("consultar_rnc_dgii", "refused", 1, 0),]
         );
         assert_eq!(of(one.id, 202_612).await, [row("consultar_rnc_dgii", "ok", 1, 1)]);
         assert_eq!(of(two.id, 202_611).await, [row("consultar_rnc_dgii", "ok", 1, 1)]);

@@ -1,6 +1,6 @@
 //! One call of a model's method, and its arguments in the order that the older wires want them.
 
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 /// A call, independent of the wire.
 #[derive(Clone, Debug)]
@@ -51,17 +51,20 @@ const BY_POSITION: &[(&str, &[&str])] = &[
 ];
 
 impl Call<'_> {
+    /// The parameters of `execute_kw`, the same over XML-RPC and JSON-RPC.
+    pub(crate) fn execute_kw(&self, database: &str, uid: i64, secret: &str) -> [Value; 7] {
+        let (args, named) = self.positional();
+        [json!(database), json!(uid), json!(secret), json!(self.model), json!(self.method), Value::Array(args), Value::Object(named)]
+    }
+
     /// `args` and `kwargs` of `execute_kw`.
-    pub(crate) fn positional(&self) -> (Vec<Value>, Map<String, Value>) {
+    fn positional(&self) -> (Vec<Value>, Map<String, Value>) {
         let mut args = Vec::new();
         if let Some(ids) = self.ids {
             args.push(Value::from(ids));
         }
         let mut named = self.named.clone();
-        let order = BY_POSITION
-            .iter()
-            .find(|(method, _)| *method == self.method)
-            .map_or(&[][..], |(_, order)| order);
+        let order = BY_POSITION.iter().find(|(method, _)| *method == self.method).map_or(&[][..], |(_, order)| order);
         for name in order {
             match named.shift_remove(*name) {
                 Some(value) => args.push(value),
@@ -78,61 +81,20 @@ impl Call<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::json;
 
     #[test]
     fn known_arguments_go_by_position() {
         let object = |value: Value| value.as_object().cloned().unwrap();
         for (method, ids, named, args, kwargs) in [
-            (
-                "create",
-                None,
-                json!({"vals_list": [{"name": "x"}]}),
-                json!([[{"name": "x"}]]),
-                json!({"context": {"lang": "es_DO"}}),
-            ),
-            (
-                "write",
-                Some(&[5, 6][..]),
-                json!({"vals": {"a": 1}}),
-                json!([[5, 6], {"a": 1}]),
-                json!({"context": {"lang": "es_DO"}}),
-            ),
-            (
-                "onchange",
-                Some(&[][..]),
-                json!({"fields_spec": {"a": {}}, "values": {}, "field_names": []}),
-                json!([[], {}, [], {"a": {}}]),
-                json!({"context": {"lang": "es_DO"}}),
-            ),
+            ("create", None, json!({"vals_list": [{"name": "x"}]}), json!([[{"name": "x"}]]), json!({"context": {"lang": "es_DO"}})),
+            ("write", Some(&[5, 6][..]), json!({"vals": {"a": 1}}), json!([[5, 6], {"a": 1}]), json!({"context": {"lang": "es_DO"}})),
+            ("onchange", Some(&[][..]), json!({"fields_spec": {"a": {}}, "values": {}, "field_names": []}), json!([[], {}, [], {"a": {}}]), json!({"context": {"lang": "es_DO"}})),
             // A hole ends the positions: what comes after it keeps its name.
-            (
-                "search_read",
-                None,
-                json!({"fields": ["name"], "limit": 2}),
-                json!([]),
-                json!({"fields": ["name"], "limit": 2, "context": {"lang": "es_DO"}}),
-            ),
-            (
-                "action_confirm",
-                Some(&[1][..]),
-                json!({}),
-                json!([[1]]),
-                json!({"context": {"lang": "es_DO"}}),
-            ),
+            ("search_read", None, json!({"fields": ["name"], "limit": 2}), json!([]), json!({"fields": ["name"], "limit": 2, "context": {"lang": "es_DO"}})),
+            ("action_confirm", Some(&[1][..]), json!({}), json!([[1]]), json!({"context": {"lang": "es_DO"}})),
         ] {
-            let call = Call {
-                model: "m",
-                method,
-                ids,
-                named: object(named),
-                context: object(json!({"lang": "es_DO"})),
-            };
-            assert_eq!(
-                call.positional(),
-                (args.as_array().cloned().unwrap(), object(kwargs)),
-                "{method}"
-            );
+            let call = Call { model: "m", method, ids, named: object(named), context: object(json!({"lang": "es_DO"})) };
+            assert_eq!(call.positional(), (args.as_array().cloned().unwrap(), object(kwargs)), "{method}");
         }
     }
 }

@@ -12,23 +12,10 @@ use std::fmt;
 /// # Errors
 /// [`DecodeError`] when it is not JSON, goes on after its end, or breaks a limit.
 pub fn decode(bytes: &[u8], limits: &DecodeLimits) -> Result<Value, DecodeError> {
-    let state = RefCell::new(State {
-        budget: Budget::new(limits),
-        broken: None,
-    });
+    let state = RefCell::new(State { budget: Budget::new(limits), broken: None });
     let mut reader = serde_json::Deserializer::from_slice(bytes);
-    let read = Seed {
-        state: &state,
-        depth: 1,
-    }
-    .deserialize(&mut reader)
-    .and_then(|value| reader.end().map(|()| value));
-    read.map_err(|error| {
-        state
-            .into_inner()
-            .broken
-            .unwrap_or_else(|| DecodeError::Malformed(error.to_string()))
-    })
+    let read = Seed { state: &state, depth: 1 }.deserialize(&mut reader).and_then(|value| reader.end().map(|()| value));
+    read.map_err(|error| state.into_inner().broken.unwrap_or_else(|| DecodeError::Malformed(error.to_string())))
 }
 
 struct State {
@@ -45,10 +32,7 @@ struct Seed<'a> {
 
 impl Seed<'_> {
     fn deeper(self) -> Self {
-        Self {
-            depth: self.depth + 1,
-            ..self
-        }
+        Self { depth: self.depth + 1, ..self }
     }
 }
 
@@ -126,29 +110,12 @@ mod tests {
     use proptest::prelude::*;
     use serde_json::json;
 
-    const LIMITS: DecodeLimits = DecodeLimits {
-        depth_max: 8,
-        values_max: 50,
-    };
+    const LIMITS: DecodeLimits = DecodeLimits { depth_max: 8, values_max: 50 };
 
     #[test]
     fn it_reads_what_serde_json_reads() {
-        for text in [
-            "null",
-            "true",
-            "-5",
-            "18446744073709551615",
-            "1.5e3",
-            "\"ñ\\u00e1\\n\"",
-            "[1,[2,{}]]",
-            "{\"a\":{\"b\":[null]},\"a\":2}",
-            " [ ] ",
-        ] {
-            assert_eq!(
-                decode(text.as_bytes(), &LIMITS).unwrap(),
-                serde_json::from_str::<Value>(text).unwrap(),
-                "{text}"
-            );
+        for text in ["null", "true", "-5", "18446744073709551615", "1.5e3", "\"ñ\\u00e1\\n\"", "[1,[2,{}]]", "{\"a\":{\"b\":[null]},\"a\":2}", " [ ] "] {
+            assert_eq!(decode(text.as_bytes(), &LIMITS).unwrap(), serde_json::from_str::<Value>(text).unwrap(), "{text}");
         }
     }
 
@@ -156,46 +123,16 @@ mod tests {
     fn limits_are_kept() {
         let nested = |n: usize| "[".repeat(n) + &"]".repeat(n);
         assert!(decode(nested(8).as_bytes(), &LIMITS).is_ok());
-        assert_eq!(
-            decode(nested(9).as_bytes(), &LIMITS),
-            Err(DecodeError::TooDeep(8))
-        );
-        assert_eq!(
-            decode(
-                "[".repeat(1_000_000).as_bytes(),
-                &DecodeLimits {
-                    depth_max: usize::MAX,
-                    values_max: usize::MAX
-                }
-            ),
-            Err(DecodeError::TooDeep(127))
-        );
+        assert_eq!(decode(nested(9).as_bytes(), &LIMITS), Err(DecodeError::TooDeep(8)));
+        assert_eq!(decode("[".repeat(1_000_000).as_bytes(), &DecodeLimits { depth_max: usize::MAX, values_max: usize::MAX }), Err(DecodeError::TooDeep(127)));
         let wide = format!("[{}0]", "0,".repeat(60));
-        assert_eq!(
-            decode(wide.as_bytes(), &LIMITS),
-            Err(DecodeError::TooManyValues(50))
-        );
+        assert_eq!(decode(wide.as_bytes(), &LIMITS), Err(DecodeError::TooManyValues(50)));
     }
 
     #[test]
     fn what_is_no_json_is_an_error() {
-        for text in [
-            "",
-            "<html>",
-            "{",
-            "[1,]",
-            "1 2",
-            "{\"a\" 1}",
-            "nul",
-            "\"\\ud800\"",
-        ] {
-            assert!(
-                matches!(
-                    decode(text.as_bytes(), &LIMITS),
-                    Err(DecodeError::Malformed(_))
-                ),
-                "{text}"
-            );
+        for text in ["", "<html>", "{", "[1,]", "1 2", "{\"a\" 1}", "nul", "\"\\ud800\""] {
+            assert!(matches!(decode(text.as_bytes(), &LIMITS), Err(DecodeError::Malformed(_))), "{text}");
         }
     }
 

@@ -5,7 +5,7 @@ use super::super::config::Protocol;
 use super::super::error::OdooError;
 use super::call::{Call, Outgoing};
 use super::limits::DecodeLimits;
-use super::page::{Incoming, by_status, unreadable};
+use super::page::{Incoming, foreign};
 use super::{json, jsonrpc};
 use serde_json::Value;
 
@@ -25,17 +25,8 @@ pub(crate) fn request(call: &Call<'_>) -> Outgoing {
     }
 }
 
-pub(crate) fn answer(
-    answer: &Incoming,
-    limits: &DecodeLimits,
-    subject: &Subject<'_>,
-    online: bool,
-) -> Result<Value, OdooError> {
-    if let Some(error) = by_status(answer) {
-        return Err(error);
-    }
-    let value = json::decode(&answer.body, limits)
-        .map_err(|why| unreadable(answer, Some(Protocol::Json2), &why, subject, online))?;
+pub(crate) fn answer(answer: &Incoming, limits: &DecodeLimits, subject: &Subject<'_>, online: bool) -> Result<Value, OdooError> {
+    let value = json::decode(&answer.body, limits).map_err(|why| foreign(answer, Some(Protocol::Json2), &why, subject, online))?;
     if answer.status == 200 {
         return Ok(value);
     }
@@ -44,13 +35,10 @@ pub(crate) fn answer(
         return jsonrpc::result_of(value, answer, subject, online);
     }
     let word = |name: &str| value.get(name).and_then(Value::as_str).unwrap_or_default();
-    if word("name").is_empty() {
+    // The full Python name of the exception: a proxy that answers in JSON has none.
+    if !word("name").contains('.') {
         let why = super::DecodeError::WrongShape("no exception name".to_owned());
-        return Err(unreadable(answer, None, &why, subject, online));
+        return Err(foreign(answer, None, &why, subject, online));
     }
-    Err(super::super::classify::in_plan(
-        exception(word("name"), word("message"), word("debug"), subject),
-        word("message"),
-        online,
-    ))
+    Err(super::super::classify::in_plan(exception(word("name"), word("message"), word("debug"), subject), word("message"), online))
 }

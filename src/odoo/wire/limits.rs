@@ -17,10 +17,7 @@ pub const DEPTH_HARD_MAX: usize = 127;
 
 impl Default for DecodeLimits {
     fn default() -> Self {
-        Self {
-            depth_max: 64,
-            values_max: 400_000,
-        }
+        Self { depth_max: 64, values_max: 400_000 }
     }
 }
 
@@ -57,11 +54,7 @@ pub(crate) struct Budget {
 
 impl Budget {
     pub(crate) fn new(limits: &DecodeLimits) -> Self {
-        Self {
-            depth_max: limits.depth_max.min(DEPTH_HARD_MAX),
-            values_max: limits.values_max,
-            values: 0,
-        }
+        Self { depth_max: limits.depth_max.min(DEPTH_HARD_MAX), values_max: limits.values_max, values: 0 }
     }
 
     /// Takes one value that stands `depth` levels deep (the outermost is 1).

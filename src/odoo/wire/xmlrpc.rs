@@ -63,10 +63,7 @@ pub fn encode_fault(code: i64, text: &str) -> Vec<u8> {
 ///
 /// # Errors
 /// [`DecodeError`] when the bytes are no such document or break a limit.
-pub fn decode_answer(
-    bytes: &[u8],
-    limits: &DecodeLimits,
-) -> Result<Result<Value, Fault>, DecodeError> {
+pub fn decode_answer(bytes: &[u8], limits: &DecodeLimits) -> Result<Result<Value, Fault>, DecodeError> {
     let mut parser = Parser::new(bytes, limits)?;
     parser.expect_start("methodResponse")?;
     let answer = match parser.start()?.as_deref() {
@@ -85,9 +82,7 @@ pub fn decode_answer(
             Err(fault)
         }
         other => {
-            return Err(DecodeError::WrongShape(format!(
-                "methodResponse holds {other:?}"
-            )));
+            return Err(DecodeError::WrongShape(format!("methodResponse holds {other:?}")));
         }
     };
     parser.expect_end()?;
@@ -99,10 +94,7 @@ pub fn decode_answer(
 ///
 /// # Errors
 /// [`DecodeError`] when the bytes are no such document or break a limit.
-pub fn decode_call(
-    bytes: &[u8],
-    limits: &DecodeLimits,
-) -> Result<(String, Vec<Value>), DecodeError> {
+pub fn decode_call(bytes: &[u8], limits: &DecodeLimits) -> Result<(String, Vec<Value>), DecodeError> {
     let mut parser = Parser::new(bytes, limits)?;
     parser.expect_start("methodCall")?;
     parser.expect_start("methodName")?;
@@ -153,11 +145,7 @@ fn push_value(out: &mut String, value: &Value, null: Null) {
             Null::Nil => "<nil/>",
             Null::False => "<boolean>0</boolean>",
         }),
-        Value::Bool(yes) => out.push_str(if *yes {
-            "<boolean>1</boolean>"
-        } else {
-            "<boolean>0</boolean>"
-        }),
+        Value::Bool(yes) => out.push_str(if *yes { "<boolean>1</boolean>" } else { "<boolean>0</boolean>" }),
         Value::Number(number) => {
             let tag = match number.as_i64() {
                 Some(whole) if i32::try_from(whole).is_ok() => "int",

@@ -5,9 +5,9 @@ use super::super::config::Protocol;
 use super::super::error::OdooError;
 use super::call::{Call, Outgoing};
 use super::limits::DecodeLimits;
-use super::page::{Incoming, by_status, unreadable};
+use super::page::{Incoming, foreign};
 use super::xmlrpc::{decode_answer, encode_call};
-use serde_json::{Value, json};
+use serde_json::Value;
 
 /// What came back of an `execute_kw`.
 #[derive(Debug)]
@@ -24,54 +24,18 @@ pub(crate) fn common(method: &str, params: &[Value]) -> Outgoing {
 
 /// `execute_kw` of the service `object`.
 pub(crate) fn request(call: &Call<'_>, database: &str, uid: i64, secret: &str) -> Outgoing {
-    let (args, named) = call.positional();
-    outgoing(
-        "xmlrpc/2/object",
-        "execute_kw",
-        &[
-            json!(database),
-            json!(uid),
-            json!(secret),
-            json!(call.model),
-            json!(call.method),
-            Value::Array(args),
-            Value::Object(named),
-        ],
-    )
+    outgoing("xmlrpc/2/object", "execute_kw", &call.execute_kw(database, uid, secret))
 }
 
 fn outgoing(path: &str, method: &str, params: &[Value]) -> Outgoing {
-    Outgoing {
-        path: path.to_owned(),
-        content_type: "text/xml; charset=utf-8",
-        body: encode_call(method, params),
-        in_headers: false,
-    }
+    Outgoing { path: path.to_owned(), content_type: "text/xml; charset=utf-8", body: encode_call(method, params), in_headers: false }
 }
 
-pub(crate) fn answer(
-    answer: &Incoming,
-    limits: &DecodeLimits,
-    subject: &Subject<'_>,
-    online: bool,
-) -> Result<Outcome, OdooError> {
-    if let Some(error) = by_status(answer) {
-        return Err(error);
-    }
+pub(crate) fn answer(answer: &Incoming, limits: &DecodeLimits, subject: &Subject<'_>, online: bool) -> Result<Outcome, OdooError> {
     match decode_answer(&answer.body, limits) {
         Ok(Ok(value)) => Ok(Outcome::Value(value)),
         Ok(Err(found)) if is_cannot_marshal(found.code, &found.text) => Ok(Outcome::Unwritable),
-        Ok(Err(found)) => Err(in_plan(
-            fault(found.code, &found.text, subject),
-            &found.text,
-            online,
-        )),
-        Err(why) => Err(unreadable(
-            answer,
-            Some(Protocol::XmlRpc),
-            &why,
-            subject,
-            online,
-        )),
+        Ok(Err(found)) => Err(in_plan(fault(found.code, &found.text, subject), &found.text, online)),
+        Err(why) => Err(foreign(answer, Some(Protocol::XmlRpc), &why, subject, online)),
     }
 }

@@ -20,19 +20,13 @@ impl<'a> Parser<'a> {
         let text = std::str::from_utf8(bytes).map_err(|_| DecodeError::NotUtf8)?;
         let mut reader = Reader::from_str(text.trim_start_matches('\u{feff}').trim_start());
         reader.config_mut().expand_empty_elements = true;
-        Ok(Self {
-            reader,
-            budget: Budget::new(limits),
-        })
+        Ok(Self { reader, budget: Budget::new(limits) })
     }
 
     /// The next event that means something: comments and processing instructions are passed over.
     fn event(&mut self) -> Result<Event<'a>, DecodeError> {
         loop {
-            let event = self
-                .reader
-                .read_event()
-                .map_err(|e| DecodeError::Malformed(e.to_string()))?;
+            let event = self.reader.read_event().map_err(|e| DecodeError::Malformed(e.to_string()))?;
             match event {
                 Event::Comment(_) | Event::PI(_) | Event::Decl(_) => {}
                 Event::DocType(_) => return Err(DecodeError::Refused("a DOCTYPE")),
@@ -60,10 +54,7 @@ impl<'a> Parser<'a> {
     pub(super) fn expect_start(&mut self, name: &str) -> Result<(), DecodeError> {
         match self.start()? {
             Some(found) if found == name => Ok(()),
-            Some(found) => Err(DecodeError::WrongShape(format!(
-                "<{}> where <{name}> belongs",
-                clip(&found)
-            ))),
+            Some(found) => Err(DecodeError::WrongShape(format!("<{}> where <{name}> belongs", clip(&found)))),
             None => Err(DecodeError::WrongShape(format!("no <{name}>"))),
         }
     }
@@ -71,10 +62,7 @@ impl<'a> Parser<'a> {
     pub(super) fn expect_end(&mut self) -> Result<(), DecodeError> {
         match self.start()? {
             None => Ok(()),
-            Some(found) => Err(DecodeError::WrongShape(format!(
-                "<{}> too many",
-                clip(&found)
-            ))),
+            Some(found) => Err(DecodeError::WrongShape(format!("<{}> too many", clip(&found)))),
         }
     }
 
@@ -84,9 +72,7 @@ impl<'a> Parser<'a> {
                 Event::Eof => return Ok(()),
                 Event::Text(text) if text.trim().is_empty() => {}
                 _ => {
-                    return Err(DecodeError::WrongShape(
-                        "something after the end".to_owned(),
-                    ));
+                    return Err(DecodeError::WrongShape("something after the end".to_owned()));
                 }
             }
         }
@@ -138,10 +124,7 @@ impl<'a> Parser<'a> {
             "string" => Ok(Value::String(self.text()?)),
             "int" | "i4" | "i8" | "i1" | "i2" | "ex:i8" | "ex:i2" | "ex:i1" => {
                 let text = self.text()?;
-                text.trim()
-                    .parse::<i64>()
-                    .map(Value::from)
-                    .map_err(|_| not_a(name, &text))
+                text.trim().parse::<i64>().map(Value::from).map_err(|_| not_a(name, &text))
             }
             "boolean" => {
                 let text = self.text()?;
@@ -177,10 +160,7 @@ impl<'a> Parser<'a> {
         self.expect_start("data")?;
         while let Some(name) = self.start()? {
             if name != "value" {
-                return Err(DecodeError::WrongShape(format!(
-                    "<{}> in an array",
-                    clip(&name)
-                )));
+                return Err(DecodeError::WrongShape(format!("<{}> in an array", clip(&name))));
             }
             items.push(self.value(depth + 1)?);
         }
@@ -192,10 +172,7 @@ impl<'a> Parser<'a> {
         let mut members = Map::new();
         while let Some(name) = self.start()? {
             if name != "member" {
-                return Err(DecodeError::WrongShape(format!(
-                    "<{}> in a struct",
-                    clip(&name)
-                )));
+                return Err(DecodeError::WrongShape(format!("<{}> in a struct", clip(&name))));
             }
             self.expect_start("name")?;
             let key = self.text()?;
@@ -209,10 +186,7 @@ impl<'a> Parser<'a> {
 }
 
 fn resolve(reference: &BytesRef<'_>) -> Result<char, DecodeError> {
-    if let Some(c) = reference
-        .resolve_char_ref()
-        .map_err(|e| DecodeError::Malformed(e.to_string()))?
-    {
+    if let Some(c) = reference.resolve_char_ref().map_err(|e| DecodeError::Malformed(e.to_string()))? {
         return Ok(c);
     }
     match &**reference {

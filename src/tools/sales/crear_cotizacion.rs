@@ -59,7 +59,8 @@ impl WriteTool for CrearCotizacion {
     const ABOUT: &'static str = "Úsela para cotizar productos a un cliente que ya existe: muestra precios e ITBIS y, al confirmar, crea el borrador con número, total y enlace. \
         No la envía ni la convierte en pedido. Cliente nuevo: crear_cliente; cotización ya hecha: ver_cotizacion.";
     const PACKS: &'static [Pack] = &[Pack::Voice, Pack::Sales, Pack::Writes];
-    const NEEDS: &'static [(&'static str, &'static str)] = &[("res.partner", "read"), ("product.product", "read"), ("sale.order", "read"), ("sale.order", "create"), ("sale.order.line", "create")];
+    const NEEDS: &'static [(&'static str, &'static str)] =
+        &[("res.partner", "read"), ("product.product", "read"), ("sale.order", "read"), ("sale.order", "create"), ("sale.order.line", "create")];
     type Input = Input;
     type Plan = Plan;
     type Output = Output;

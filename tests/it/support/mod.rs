@@ -147,7 +147,6 @@ impl TestApp {
             public_url: None,
             allowed_origins: vec!["http://localhost:6274".to_owned()],
             trusted_proxies: Vec::new(),
-            no_migrate: false,
         };
         let service = Service::bind(state.clone(), worker, &serve).await.expect("the service binds");
         let base = service.public_url().as_str().trim_end_matches('/').to_owned();
@@ -235,11 +234,7 @@ impl TestApp {
     pub(crate) async fn usage_rows(&self, count: usize) -> Vec<dunet::db::entities::tool_usage::Model> {
         use sea_orm::{EntityTrait, QueryOrder};
         for _ in 0..200 {
-            let rows = dunet::db::entities::tool_usage::Entity::find()
-                .order_by_asc(dunet::db::entities::tool_usage::Column::Id)
-                .all(&self.state.db)
-                .await
-                .expect("rows");
+            let rows = dunet::db::entities::tool_usage::Entity::find().order_by_asc(dunet::db::entities::tool_usage::Column::Id).all(&self.state.db).await.expect("rows");
             if rows.len() >= count {
                 return rows;
             }
