@@ -30,7 +30,7 @@ struct Case {
 impl Case {
     fn read(&self) -> Result<Outcome, OdooError> {
         let incoming = Incoming { status: self.status, location: self.location.clone(), body: self.body.clone().into_bytes(), retry_after_s: None };
-        let subject = Subject { model: &self.model, method: &self.method, uid: self.uid, database: "no_such_db" };
+        let subject = Subject { model: &self.model, method: &self.method, uid: self.uid, database: "no_such_db", writes: false };
         let limits = DecodeLimits::default();
         match self.wire.as_str() {
             "xmlrpc" => xmlrpc_object::answer(&incoming, &limits, &subject, false),
@@ -135,7 +135,7 @@ fn values_come_through() {
 
 #[test]
 fn odoo_online_without_the_api() {
-    let subject = Subject { model: "res.partner", method: "search", uid: 2, database: "acme" };
+    let subject = Subject { model: "res.partner", method: "search", uid: 2, database: "acme", writes: false };
     let page = |status: u16| Incoming { status, body: b"<html><title>403 Forbidden</title></html>".to_vec(), ..Incoming::default() };
     let limits = DecodeLimits::default();
     assert_eq!(jsonrpc::answer(&page(403), &limits, &subject, true).unwrap_err().kind, Kind::ApiNotInPlan);

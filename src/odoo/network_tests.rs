@@ -2,7 +2,7 @@
 
 use super::client::{OdooClient, Shared};
 use super::http::{Credentials, Http};
-use super::{AddressPolicy, CallMeter, Domain, Fields, OdooConfig, OdooErrorKind as Kind, OdooLimits, OdooVersion, Page, Protocol, ProtocolChoice, Term, probe};
+use super::{AddressPolicy, CallMeter, Domain, Fields, OdooConfig, OdooError, OdooErrorKind as Kind, OdooLimits, OdooVersion, Page, Protocol, ProtocolChoice, Term, probe};
 use serde_json::{Map, Value, json};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -396,6 +396,95 @@ async fn busy_says_how_long() {
         assert_eq!(read_of(&client(&stub)).await, Err(Kind::Busy { retry_after_s: want }), "{status} {header}");
         assert_eq!(stub.requests.lock().unwrap().len(), 1);
     }
+}
+
+fn page(status: &str, kind: &str, body: &str) -> String {
+    format!(
+        "HTTP/1.1 {status}\r\nContent-Type: {kind}\r\nRetry-After: 5\r\nContent-Length: {}\r\n\r\n{body}",
+        body.len()
+    )
+}
+
+async fn both_of(protocol: Protocol, answer: String) -> (Kind, OdooError) {
+    let stub = stub(move |_, _, out| {
+        say(out, &answer);
+        Then::Keep
+    });
+    let mut client = client(&stub);
+    Arc::get_mut(&mut client.shared).unwrap().protocol = protocol;
+    let read = read_of(&client).await.unwrap_err();
+    let write = client
+        .call_write("sale.order", "action_confirm", Some(&[1]), Map::new())
+        .await
+        .unwrap_err();
+    (read, write)
+}
+
+#[tokio::test]
+async fn after_a_write_only_odoo_itself_says_that_nothing_was_done() {
+    let wait = Kind::Busy {
+        retry_after_s: Some(5),
+    };
+    let html = "<html><title>Error</title>";
+    // Status, body, what a read makes of it, and whether a write is left in doubt.
+    let proxies = [
+        ("500 Internal Server Error", html, Kind::ServerFault, true),
+        ("500 x", "", Kind::ServerFault, true),
+        ("502 Bad Gateway", html, Kind::ConnectionLost, true),
+        ("503 Service Unavailable", html, wait.clone(), true),
+        ("504 x", html, Kind::TimedOut { sent: true }, true),
+        ("520 x", html, Kind::ConnectionLost, true),
+        ("522 x", html, Kind::Unreachable, true),
+        ("524 x", html, Kind::TimedOut { sent: true }, true),
+        ("530 x", "error code: 1016", Kind::ServerFault, true),
+        ("200 OK", html, Kind::NotOdoo, true),
+        ("204 x", "", Kind::NotOdoo, true),
+        ("408 x", html, Kind::NotOdoo, true),
+        ("499 x", html, Kind::NotOdoo, true),
+        ("500 x", r#"{"name": "Error", "message": "upstream timed out"}"#, Kind::ServerFault, true),
+        ("503 x", r#"{"message": "upstream timed out"}"#, wait.clone(), true),
+        ("521 x", html, Kind::Unreachable, false),
+        ("523 x", html, Kind::Unreachable, false),
+        ("525 x", html, Kind::TlsFailed, false),
+        ("429 Too Many Requests", html, wait.clone(), false),
+        ("303 See Other", "", Kind::NotOdoo, false),
+        ("403 Forbidden", html, Kind::AccessDenied, false),
+        ("413 Too Large", html, Kind::BadArguments, false),
+    ];
+    for (status, body, read, doubt) in proxies {
+        for protocol in [Protocol::Json2, Protocol::JsonRpc, Protocol::XmlRpc] {
+            let (kind, error) = both_of(protocol, page(status, "text/html", body)).await;
+            assert_eq!(kind, read, "{status} {protocol}");
+            assert_eq!(error.outcome_unknown(), doubt, "{status} {protocol}: {error:?}");
+            if !doubt {
+                assert_eq!(error.kind, read, "{status} {protocol}");
+            } else if !matches!(read, Kind::TimedOut { .. }) {
+                assert_eq!(error.kind, Kind::ConnectionLost, "{status} {protocol}");
+                assert!(error.cause.contains("HTTP "), "the log keeps it: {error:?}");
+            }
+        }
+    }
+    // The same statuses with an error of Odoo's own: nothing was done, whatever the number.
+    for (status, name, want) in [
+        ("500 x", "odoo.exceptions.ValidationError", Kind::Validation),
+        ("502 x", "odoo.exceptions.UserError", Kind::Validation),
+        ("503 x", "werkzeug.exceptions.ServiceUnavailable", wait.clone()),
+        ("504 x", "builtins.ZeroDivisionError", Kind::ServerFault),
+        ("429 x", "werkzeug.exceptions.TooManyRequests", wait.clone()),
+        ("413 x", "werkzeug.exceptions.RequestEntityTooLarge", Kind::BadArguments),
+    ] {
+        let own = json!({"name": name, "message": "No.", "arguments": ["No."], "context": {}, "debug": ""});
+        let rpc = json!({"jsonrpc": "2.0", "id": 1, "error": {"code": 0, "message": "Odoo Server Error", "data": own}});
+        for (protocol, body) in [(Protocol::Json2, own), (Protocol::JsonRpc, rpc)] {
+            let (kind, error) =
+                both_of(protocol, page(status, "application/json", &body.to_string())).await;
+            assert_eq!((&kind, &error.kind), (&want, &want), "{status} {name}");
+            assert!(!error.outcome_unknown());
+        }
+    }
+    let fault = String::from_utf8(super::wire::xmlrpc::encode_fault(2, "No.")).unwrap();
+    let (kind, error) = both_of(Protocol::XmlRpc, page("502 x", "text/xml", &fault)).await;
+    assert_eq!((kind, error.kind), (Kind::Validation, Kind::Validation));
 }
 
 #[tokio::test]

@@ -32,22 +32,28 @@ pub fn write_input<T: JsonSchema>() -> Value {
     if let Some(properties) = schema.get_mut("properties").and_then(Value::as_object_mut) {
         properties.insert(
             "codigo_confirmacion".to_owned(),
-            json!({ "type": "string", "maxLength": 200, "description": "Código que devolvió la vista previa. Sin él solo se muestra lo que se haría; con él, y los mismos argumentos, se ejecuta." }),
+            json!({ "type": "string", "maxLength": 200, "description": "El que dio la vista previa. Sin él solo se muestra; con él y los mismos argumentos, se ejecuta." }),
         );
         properties.insert(
             "clave".to_owned(),
-            json!({ "type": "string", "minLength": 1, "maxLength": 100, "description": "Identificador único de esta operación, elegido por quien llama. Repetir la llamada con la misma clave no la ejecuta dos veces (24 horas)." }),
+            json!({ "type": "string", "minLength": 1, "maxLength": 100, "description": "Identificador único de esta operación, a su elección: repetida con la misma clave no se ejecuta dos veces." }),
         );
     }
     schema
 }
 
-/// Schema of a structured result. Nothing is `required`, since empty fields are dropped.
+/// Schema of a structured result: names and types only, since models read the names, and the list of tools stands in every conversation.
+/// Nothing is `required`, since empty fields are dropped.
 #[must_use]
 pub fn output<T: JsonSchema>() -> Value {
     let mut schema = flat::<T>();
     walk(&mut schema, &mut |map| {
         map.remove("required");
+        undescribe(map);
+        // That a count is not negative (of unsigned numbers) helps nobody who reads it.
+        if map.get("minimum").is_some_and(Value::is_number) {
+            map.remove("minimum");
+        }
     });
     schema
 }
@@ -57,8 +63,8 @@ pub fn output<T: JsonSchema>() -> Value {
 pub fn write_output<T: JsonSchema>() -> Value {
     let mut schema = output::<T>();
     if let Some(properties) = schema.get_mut("properties").and_then(Value::as_object_mut) {
-        properties.insert("codigo_confirmacion".to_owned(), json!({ "type": "string", "description": "Para ejecutar lo mostrado en vista_previa" }));
-        properties.insert("vence".to_owned(), json!({ "type": "string", "description": "Hasta cuándo vale el código (ISO 8601)" }));
+        properties.insert("codigo_confirmacion".to_owned(), json!({ "type": "string" }));
+        properties.insert("vence".to_owned(), json!({ "type": "string" }));
     }
     schema
 }
@@ -85,9 +91,14 @@ fn simplify(map: &mut Map<String, Value>) {
     for key in ["$schema", "$defs"] {
         map.remove(key);
     }
+    let is_array = map.get("type").is_some_and(|kind| kind == "array" || kind.as_array().is_some_and(|kinds| kinds.iter().any(|kind| kind == "array")));
     // `title` as a keyword is text; a property called title is an object and stays.
     if map.get("title").is_some_and(Value::is_string) {
         map.remove("title");
+    }
+    // What an item is called comes from the doc comment of its type, which is for developers; a field's own comment is for the model.
+    if let Some(items) = map.get_mut("items").filter(|_| is_array).and_then(Value::as_object_mut) {
+        undescribe(items);
     }
     if map.get("format").is_some_and(Value::is_string) {
         map.remove("format");
@@ -119,6 +130,13 @@ fn simplify(map: &mut Map<String, Value>) {
         let values: Vec<Value> = options.iter().filter_map(|option| option.get("const").cloned()).collect();
         map.insert("type".to_owned(), json!("string"));
         map.insert("enum".to_owned(), Value::Array(values));
+    }
+}
+
+/// Takes the description away. As a keyword it is text; a property of that name is an object and stays.
+fn undescribe(map: &mut Map<String, Value>) {
+    if map.get("description").is_some_and(Value::is_string) {
+        map.remove("description");
     }
 }
 
@@ -201,6 +219,9 @@ fn tidy(schema: &Value, value: &mut Value, path: &str, faults: &mut Vec<String>,
                 tidy(inner, item, &format!("{path}{index}."), faults, language);
             }
         }
+        Value::String(text) if text.chars().any(is_forbidden) => {
+            faults.push(fill(language, "argumentos.control", &[("campo", path.trim_end_matches('.'))]));
+        }
         Value::Number(number) if schema.get("type").is_some_and(|kind| kind == "string") => {
             // Command lines and some hosts make a number of an RNC, a cédula or a telephone.
             if let Some(digits) = number.as_u64().map(|number| number.to_string()).filter(|digits| IDENTIFIER_DIGITS.contains(&digits.len())) {
@@ -209,6 +230,11 @@ fn tidy(schema: &Value, value: &mut Value, path: &str, faults: &mut Vec<String>,
         }
         _ => {}
     }
+}
+
+/// Control characters, but for those that lay text out: databases refuse some, voices and screens do odd things with the rest.
+fn is_forbidden(c: char) -> bool {
+    c.is_control() && !matches!(c, '\n' | '\r' | '\t')
 }
 
 /// The argument that an unknown name most likely means; none when it resembles nothing (then a host injected it).
@@ -262,10 +288,12 @@ mod tests {
 
     #[derive(Deserialize, JsonSchema)]
     #[expect(dead_code, reason = "only its schema is looked at")]
+    /// A line of the sample, for developers.
     struct Line {
         /// Qué producto.
         producto: String,
         /// Cuántos.
+        #[schemars(range(min = 0.001, max = 1_000_000))]
         cantidad: Option<f64>,
     }
 
@@ -295,6 +323,34 @@ mod tests {
     }
 
     #[test]
+    fn line_breaks_and_tabs_are_text() {
+        let arguments = json!({ "rnc": "uno\n\tdos\r\ntres" });
+        assert_eq!(check(arguments.clone()).unwrap(), arguments);
+        assert!(check(json!({ "rnc": "1", "sessionId": "\u{1}" })).is_ok(), "what is dropped is not looked at");
+    }
+
+    #[test]
+    fn what_is_for_developers_stays_out() {
+        let schema = input::<Sample>();
+        let line = &schema["properties"]["lineas"]["items"];
+        assert_eq!(line.get("description"), None);
+        assert_eq!(line["properties"]["producto"]["description"], "Qué producto.");
+        assert_eq!(schema["properties"]["lineas"]["description"], "Las líneas.");
+        assert!(!output::<Sample>().to_string().contains("description"));
+        for tool in crate::tools::TOOLS.iter().map(|tool| tool.facts()) {
+            for schema in [&tool.input_schema, &tool.output_schema] {
+                let mut schema = schema.clone();
+                walk(&mut schema, &mut |map| {
+                    let Some(text) = map.get("description").and_then(Value::as_str) else { return };
+                    let english = [" the ", " of ", " is ", " and "].iter().any(|word| text.contains(word))
+                        || ["A ", "An ", "One ", "What ", "The "].iter().any(|word| text.starts_with(word));
+                    assert!(!english, "{}: {text}", tool.name);
+                });
+            }
+        }
+    }
+
+    #[test]
     fn injected_names_and_nulls_are_dropped() {
         assert_eq!(check(json!({ "rnc": "1", "toolCallId": "x", "sessionId": 5, "limite": null })).unwrap(), json!({ "rnc": "1" }));
     }
@@ -314,6 +370,11 @@ mod tests {
             (json!({ "rnc": "1", "limite": 11 }), "10"),
             (json!({ "rnc": "1", "lineas": [{ "producto": "a", "cantidd": 2 }] }), "lineas.0.cantidd"),
             (json!({ "rnc": "1", "lineas": [{}] }), "lineas.0.producto"),
+            (json!({ "rnc": "1", "lineas": [{ "producto": "a", "cantidad": 0 }] }), "«lineas.0.cantidad» debe ser 0.001 o más"),
+            (json!({ "rnc": "1", "lineas": [{ "producto": "a", "cantidad": 1e7 }] }), "«lineas.0.cantidad» debe ser 1000000 o menos"),
+            (json!({ "rnc": "1\u{0}" }), "«rnc» tiene caracteres de control"),
+            (json!({ "rnc": "1", "lineas": [{ "producto": "a\u{1b}[2J" }] }), "«lineas.0.producto» tiene caracteres de control"),
+            (json!({ "rnc": "\u{85}" }), "«rnc» tiene caracteres de control"),
         ] {
             let fault = check(arguments.clone()).expect_err("a fault");
             assert!(fault.contains(word), "{arguments}: {fault}");

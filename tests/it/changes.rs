@@ -148,7 +148,7 @@ async fn a_cold_tenant_is_connected_once() {
                 porter.until_asked(before + 1).await;
                 // While the first greeting waits, nobody else greets.
                 let second = tokio::time::timeout(Duration::from_millis(300), porter.until_asked(before + 2)).await;
-                assert!(second.is_err(), "{protocol}: {:?}", porter.asked());
+                assert!(second.is_err(), "{protocol}, round {round}: {:?}", &porter.asked()[before..]);
                 porter.hold(false);
                 while let Some(result) = calls.join_next().await {
                     assert_ne!(result.unwrap()["isError"], true);

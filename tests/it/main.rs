@@ -1,5 +1,7 @@
 //! The integration tests: one binary, one file per behaviour, every story through a door, on SQLite and on PostgreSQL.
 
+#![expect(clippy::unwrap_used, clippy::disallowed_methods, reason = "a test that cannot go on stops there; tests start servers of their own")]
+
 mod support;
 
 mod catalogue;

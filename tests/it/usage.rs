@@ -198,6 +198,7 @@ async fn a_clean_stop_loses_nothing() {
         app.padron(3).await;
         let porter = Porter::new("Lenta").await;
         let (_, token) = app.tenant_at("Lenta", porter.odoo(ProtocolChoice::Json2)).await;
+        app.state.changes.look().await.unwrap();
         let client = app.client(&token);
         client.call("buscar_cliente", json!({ "consulta": "a" })).await;
         let before = porter.asked().len();
@@ -237,6 +238,7 @@ async fn a_call_that_is_cut_is_recorded() {
         let mut app = TestApp::start(backend, &["--drain-ms", "300"]).await;
         let porter = Porter::new("Lenta").await;
         let (_, token) = app.tenant_at("Lenta", porter.odoo(ProtocolChoice::Json2)).await;
+        app.state.changes.look().await.unwrap();
         let client = app.client(&token);
         client.call("buscar_cliente", json!({ "consulta": "a" })).await;
         porter.hold(true);
@@ -336,6 +338,8 @@ async fn a_warm_call_reads_no_database() {
         for table in tables {
             app.state.db.execute_unprepared(&format!("alter table {table}_away rename to {table}")).await.unwrap();
         }
+        // The wait between two tries has grown meanwhile.
+        until("the records", || async { tool_usage::Entity::find().count(&app.state.db).await.unwrap() >= 8 }).await;
         let rows = app.usage_rows(8).await;
         assert_eq!((rows.len(), rows.iter().filter(|row| row.counted).count(), app.state.usage.dropped()), (8, 8, 0));
     })

@@ -21,10 +21,10 @@ pub struct BuscarCliente;
 /// The arguments.
 #[derive(Deserialize, JsonSchema)]
 pub struct Input {
-    /// RNC, cédula, teléfono, correo, nombre o id del cliente: un solo dato, como lo diga la persona.
+    /// Un solo dato: RNC, cédula, teléfono, correo, nombre o id.
     #[schemars(length(min = 1, max = 120))]
     pub consulta: String,
-    /// Cuántos devolver, de 1 a 10. Por defecto 5.
+    /// Cuántos devolver. Por defecto 5.
     #[schemars(range(min = 1, max = 10))]
     pub limite: Option<u32>,
 }

@@ -27,21 +27,21 @@ pub struct BuscarProductos;
 /// The arguments.
 #[derive(Deserialize, JsonSchema)]
 pub struct Input {
-    /// Nombre o palabras del producto, su código, su código de barras o su id.
+    /// Palabras del nombre, código, código de barras o id.
     #[schemars(length(min = 1, max = 120))]
     pub consulta: String,
-    /// Id del cliente (de buscar_cliente), para dar los precios de su lista con sus impuestos.
+    /// Id de buscar_cliente, para los precios de su lista con impuestos.
     #[schemars(range(min = 1, max = 2_147_483_647))]
     pub cliente_id: Option<i64>,
-    /// Cuántas unidades interesan: algunas listas bajan el precio por cantidad. Por defecto 1.
-    #[schemars(range(max = 1_000_000))]
+    /// Unidades que interesan: el precio puede depender de ellas. Por defecto 1.
+    #[schemars(range(min = 0.001, max = 1_000_000))]
     pub cantidad: Option<f64>,
-    /// Si solo interesan los que hay en existencia. Por defecto no.
+    /// Si solo interesan los que hay. Por defecto no.
     pub solo_disponibles: Option<bool>,
-    /// Cuántos devolver, de 1 a 10. Por defecto 5.
+    /// Cuántos devolver. Por defecto 5.
     #[schemars(range(min = 1, max = 10))]
     pub limite: Option<u32>,
-    /// Para seguir la lista: el cursor que devolvió la llamada anterior.
+    /// El que devolvió la llamada anterior, para seguir la lista.
     #[schemars(length(max = 100))]
     pub cursor: Option<String>,
 }
@@ -109,7 +109,7 @@ impl Tool for BuscarProductos {
         if wanted.is_empty() {
             return Err(ToolError::argument(cx.say("detalles.sin_texto", &[("campo", "consulta")])));
         }
-        let quantity = quantity(cx, input.cantidad)?;
+        let quantity = input.cantidad.unwrap_or(1.0);
         let only_available = input.solo_disponibles.unwrap_or(false);
         let limit = input.limite.unwrap_or(LIMIT_DEFAULT).clamp(1, LIMIT_MAX);
         let search = format!("{only_available}|{}", input.consulta.trim());
@@ -144,12 +144,6 @@ impl Tool for BuscarProductos {
         let hay_mas = page.next.is_some() || (page.similar && page.total > productos.len() as u64);
         Ok(Output { hay_mas, cursor: page.next.map(|next| cursor::encode(next, &search)), productos, total: page.total, avisos, frase })
     }
-}
-
-/// The quantity asked for, one by default.
-fn quantity(cx: &ToolCx, asked: Option<f64>) -> Result<f64, ToolError> {
-    let quantity = asked.unwrap_or(1.0);
-    if quantity > 0.0 { Ok(quantity) } else { Err(ToolError::argument(cx.say("detalles.cantidad", &[("campo", "cantidad"), ("limite", "1000000")]))) }
 }
 
 struct PageOfProducts {

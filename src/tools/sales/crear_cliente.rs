@@ -43,10 +43,10 @@ pub enum Kind {
 /// The arguments.
 #[derive(Deserialize, JsonSchema)]
 pub struct Input {
-    /// Nombre del cliente. Puede faltar si el RNC está en el listado de la DGII: se toma de ahí.
+    /// Nombre. Puede faltar si el RNC está en el listado de la DGII.
     #[schemars(length(min = 1, max = 200))]
     pub nombre: Option<String>,
-    /// RNC (9 dígitos) o cédula (11 dígitos), con o sin guiones.
+    /// RNC (9 dígitos) o cédula (11), como texto.
     #[schemars(length(min = 1, max = 64))]
     pub rnc: Option<String>,
     /// Teléfono.
@@ -58,7 +58,7 @@ pub struct Input {
     /// Dirección: calle, número y sector.
     #[schemars(length(max = 200))]
     pub direccion: Option<String>,
-    /// empresa o persona. Por defecto según el RNC o el nombre.
+    /// Por defecto según el RNC o el nombre.
     pub tipo: Option<Kind>,
 }
 

@@ -9,6 +9,7 @@ use serde_json::{Map, Value, json};
 mod said;
 mod shape;
 
+use super::line::Line;
 use super::partners;
 use super::products::{self, Product};
 use super::quotation::{self, LineOrder, Priced};
@@ -19,12 +20,10 @@ use crate::tools::cx::ToolCx;
 use crate::tools::error::ToolError;
 use crate::tools::tool::{Pack, Planned, WriteTool};
 
-/// Greatest quantity of a line.
-const QUANTITY_MAX: f64 = 1_000_000.0;
 /// Amounts that differ by less are equal: half a cent.
 const SAME_AMOUNT: f64 = 0.005;
 
-pub use shape::{Input, Line, LineInput, Output, Preview};
+pub use shape::{Input, LineInput, Output, Preview};
 
 /// See the module.
 pub struct CrearCotizacion;
@@ -66,7 +65,6 @@ impl WriteTool for CrearCotizacion {
     type Output = Output;
 
     async fn plan(cx: &ToolCx, input: Input) -> Result<Planned<Plan, Output>, ToolError> {
-        check(cx, &input.lineas)?;
         let odoo = cx.odoo().await?;
         let asked: Vec<String> = input.lineas.iter().map(|line| line.producto.clone()).collect();
         // Side by side: neither needs the other. The customer's doubt is told first.
@@ -144,9 +142,10 @@ impl WriteTool for CrearCotizacion {
                 (None, None)
             }
         };
-        let lines: Vec<Line> = made.priced.lines.iter().map(|line| written_line(line, &plan.lines)).collect();
+        let frase = said::created_phrase(&made, &plan.customer_name, cx.language());
+        let lines: Vec<Line> = made.priced.lines.into_iter().map(|line| written_line(line, &plan.lines)).collect();
         Ok(Output {
-            frase: said::created_phrase(&made, &plan.customer_name, cx.language()),
+            frase,
             numero: Some(made.number),
             cotizacion_id: Some(made.id),
             cliente: Some(plan.customer_name),
@@ -164,18 +163,6 @@ impl WriteTool for CrearCotizacion {
     }
 }
 
-fn check(cx: &ToolCx, lines: &[LineInput]) -> Result<(), ToolError> {
-    for (index, line) in lines.iter().enumerate() {
-        if !line.cantidad.is_none_or(|quantity| quantity > 0.0 && quantity <= QUANTITY_MAX) {
-            return Err(ToolError::argument(cx.say("detalles.cantidad", &[("campo", &format!("lineas.{index}.cantidad")), ("limite", "1000000")])));
-        }
-        if !line.descuento.is_none_or(|discount| (0.0..=100.0).contains(&discount)) {
-            return Err(ToolError::argument(cx.say("detalles.descuento", &[("campo", &format!("lineas.{index}.descuento"))])));
-        }
-    }
-    Ok(())
-}
-
 /// Before Odoo 17: list prices and the discounts asked for, no taxes.
 fn by_list(orders: &[LineOrder], products: &[Product], valid_until: Option<String>) -> Priced {
     let lines: Vec<quotation::PricedLine> = orders
@@ -187,6 +174,7 @@ fn by_list(orders: &[LineOrder], products: &[Product], valid_until: Option<Strin
             quotation::PricedLine {
                 product: product.id,
                 name: product.name.clone(),
+                code: product.code.clone(),
                 quantity: order.quantity,
                 unit: product.unit.clone(),
                 unit_price: product.list_price,
@@ -200,38 +188,17 @@ fn by_list(orders: &[LineOrder], products: &[Product], valid_until: Option<Strin
     Priced { lines, untaxed, tax: 0.0, total: untaxed, currency: products.first().and_then(|product| product.currency.clone()), price_list: None, valid_until, warning: None }
 }
 
+/// The lines under the names and codes by which the products were found.
 fn lines(priced: &Priced, products: &[Product]) -> Vec<Line> {
-    priced
-        .lines
-        .iter()
-        .zip(products)
-        .map(|(line, product)| Line {
-            producto_id: line.product,
-            producto: product.name.clone(),
-            codigo: product.code.clone(),
-            cantidad: line.quantity,
-            unidad: line.unit.clone(),
-            precio: line.unit_price,
-            descuento: Some(line.discount).filter(|discount| *discount != 0.0),
-            subtotal: line.subtotal,
-            total: line.total,
-        })
-        .collect()
+    priced.lines.iter().zip(products).map(|(line, product)| Line { producto: product.name.clone(), codigo: product.code.clone(), ..Line::from(line.clone()) }).collect()
 }
 
 /// A written line, with the name and code under which it was previewed.
-fn written_line(line: &quotation::PricedLine, previewed: &[Line]) -> Line {
-    let known = previewed.iter().find(|known| known.producto_id == line.product);
-    Line {
-        producto_id: line.product,
-        producto: known.map_or_else(|| line.name.clone(), |known| known.producto.clone()),
-        codigo: known.and_then(|known| known.codigo.clone()),
-        cantidad: line.quantity,
-        unidad: line.unit.clone(),
-        precio: line.unit_price,
-        descuento: Some(line.discount).filter(|discount| *discount != 0.0),
-        subtotal: line.subtotal,
-        total: line.total,
+fn written_line(line: quotation::PricedLine, previewed: &[Line]) -> Line {
+    let line = Line::from(line);
+    match previewed.iter().find(|known| known.producto_id == line.producto_id) {
+        Some(known) => Line { producto: known.producto.clone(), codigo: known.codigo.clone(), ..line },
+        None => line,
     }
 }
 

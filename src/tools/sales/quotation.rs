@@ -33,6 +33,7 @@ impl LineOrder {
 pub(super) struct PricedLine {
     pub(super) product: i64,
     pub(super) name: String,
+    pub(super) code: Option<String>,
     pub(super) quantity: f64,
     pub(super) unit: Option<String>,
     pub(super) unit_price: f64,
@@ -141,13 +142,14 @@ pub(super) fn read_order(record: &Row, unit_field: &str) -> Option<Priced> {
 
 fn read_line(line: &Row, unit_field: &str) -> Option<PricedLine> {
     let (product, shown) = rows::link(line, "product_id")?;
-    let code = line.get("product_id").and_then(|product| product.get("default_code")).and_then(Value::as_str);
+    let code = line.get("product_id").and_then(|product| product.get("default_code")).and_then(Value::as_str).filter(|code| !code.is_empty());
     let shown = if shown.is_empty() { rows::text(line, "name").map(|text| rows::first_line(&text).to_owned()).unwrap_or_default() } else { shown };
     let name = code.and_then(|code| shown.strip_prefix(&format!("[{code}] "))).unwrap_or(&shown).to_owned();
     let number = |field: &str| rows::number(line, field).unwrap_or(0.0);
     Some(PricedLine {
         product,
         name,
+        code: code.map(str::to_owned),
         quantity: rows::micros(number("product_uom_qty")),
         unit: rows::link(line, unit_field).map(|(_, name)| name).filter(|name| !name.is_empty()),
         unit_price: rows::micros(number("price_unit")),
@@ -207,6 +209,7 @@ mod tests {
         assert_eq!(priced.warning.as_deref(), Some("Límite superado"));
         assert_eq!((priced.lines[0].name.as_str(), priced.lines[0].discount, priced.lines[0].unit.as_deref()), ("Caja de organización", 10.0, Some("Unidades")));
         assert_eq!((priced.lines[1].name.as_str(), priced.lines[1].unit.as_deref()), ("Silla", None));
+        assert_eq!((priced.lines[0].code.as_deref(), priced.lines[1].code.as_deref()), (Some("FURN_5555"), None));
     }
 
     #[test]

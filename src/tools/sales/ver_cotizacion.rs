@@ -1,11 +1,14 @@
 //! `ver_cotizacion`: one quotation or order by its number, with its lines and the customer's link.
+//!
+//! Also by the reference that `crear_cotizacion` leaves in `origin`: how a caller whose answer got lost learns what became of it.
 
 use chrono::NaiveDate;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use super::quotation::{self, Priced, PricedLine};
+use super::line::Line;
+use super::quotation::{self, Priced};
 use super::rows::{self, Row};
 use crate::odoo::Page;
 use crate::odoo::domain::{Domain, Operator, Term, escape_like};
@@ -21,6 +24,8 @@ const LOOKED_AT_MAX: u32 = 20;
 const CANDIDATES_MAX: usize = 5;
 /// Longest number behind the letters, digits.
 const DIGITS_MAX: usize = 12;
+/// How the references begin that our writes leave in `origin`.
+const REFERENCE_PREFIX: &str = "dunet:";
 
 /// See the module.
 pub struct VerCotizacion;
@@ -28,30 +33,9 @@ pub struct VerCotizacion;
 /// The arguments.
 #[derive(Deserialize, JsonSchema)]
 pub struct Input {
-    /// Número de la cotización o del pedido, como S00012; también vale sin la letra ni los ceros: 12.
+    /// Como S00012 (o 12), o la referencia «dunet:…» de un resultado desconocido.
     #[schemars(length(min = 1, max = 40))]
     pub numero: String,
-}
-
-/// One line.
-#[derive(Serialize, JsonSchema)]
-pub struct Line {
-    /// Id del producto.
-    pub producto_id: i64,
-    /// Nombre del producto.
-    pub producto: String,
-    /// Cantidad.
-    pub cantidad: f64,
-    /// Unidad de medida.
-    pub unidad: Option<String>,
-    /// Precio unitario.
-    pub precio: f64,
-    /// Descuento, en %.
-    pub descuento: Option<f64>,
-    /// Importe sin impuestos.
-    pub subtotal: f64,
-    /// Importe con impuestos.
-    pub total: f64,
 }
 
 /// The result.
@@ -104,11 +88,11 @@ impl Tool for VerCotizacion {
     type Output = Output;
 
     async fn run(cx: &ToolCx, input: Input) -> Result<Output, ToolError> {
-        let number = Number::parse(&input.numero).ok_or_else(|| ToolError::argument(cx.say("detalles.sin_texto", &[("campo", "numero")])))?;
+        let asked = Asked::parse(&input.numero).ok_or_else(|| ToolError::argument(cx.say("detalles.sin_texto", &[("campo", "numero")])))?;
         let odoo = cx.odoo().await?;
         let page = Page::first(LOOKED_AT_MAX).ordered("id desc");
-        let found = odoo.search_page("sale.order", &number.domain(), &quotation::fields(&odoo), &page).await?;
-        let record = choose(&found.records, &number, &input.numero)?;
+        let found = odoo.search_page("sale.order", &asked.domain(), &quotation::fields(&odoo), &page).await?;
+        let record = choose(&found.records, &asked, &input.numero)?;
         let id = rows::id(record).ok_or_else(|| ToolError::internal("an order without id"))?;
         let priced = quotation::read_order(record, odoo.version().sale_line_uom_field()).ok_or_else(|| ToolError::internal("an order of another shape"))?;
         let mut avisos = Vec::new();
@@ -149,7 +133,7 @@ fn output(record: &Row, id: i64, priced: Priced, links: (Option<String>, Option<
         estado,
         cliente_id: customer.as_ref().map(|(id, _)| *id),
         cliente: customer.map(|(_, name)| name),
-        lineas: priced.lines.into_iter().map(line).collect(),
+        lineas: priced.lines.into_iter().map(Line::from).collect(),
         subtotal: priced.untaxed,
         impuestos: priced.tax,
         total: priced.total,
@@ -160,19 +144,6 @@ fn output(record: &Row, id: i64, priced: Priced, links: (Option<String>, Option<
         enlace_pdf: links.1,
         avisos,
         frase,
-    }
-}
-
-fn line(line: PricedLine) -> Line {
-    Line {
-        producto_id: line.product,
-        producto: line.name,
-        cantidad: line.quantity,
-        unidad: line.unit,
-        precio: line.unit_price,
-        descuento: Some(line.discount).filter(|discount| *discount != 0.0),
-        subtotal: line.subtotal,
-        total: line.total,
     }
 }
 
@@ -193,6 +164,29 @@ fn said_state(language: Language, state: &str) -> String {
     let key = format!("estados_cotizacion.{state}");
     let said = text(language, &key);
     if said == key { state.to_owned() } else { said }
+}
+
+/// What an order is asked for by.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Asked {
+    /// The reference of a write of ours, as `datos.referencia` of an unknown outcome gives it.
+    Reference(String),
+    /// Its number.
+    Number(Number),
+}
+
+impl Asked {
+    fn parse(text: &str) -> Option<Self> {
+        let compact: String = text.split_whitespace().collect::<String>().to_lowercase();
+        if compact.starts_with(REFERENCE_PREFIX) { Some(Self::Reference(compact)) } else { Number::parse(text).map(Self::Number) }
+    }
+
+    fn domain(&self) -> Domain {
+        match self {
+            Self::Reference(reference) => Term::eq("origin", reference.as_str()).into(),
+            Self::Number(number) => number.domain(),
+        }
+    }
 }
 
 /// A document number as somebody says it: letters, then digits, of which the leading zeros may be missing.
@@ -238,21 +232,26 @@ impl Number {
     }
 }
 
-/// The one order that is meant; an exact name wins.
-fn choose<'a>(records: &'a [Row], number: &Number, asked: &str) -> Result<&'a Row, ToolError> {
+/// The one order that is meant; an exact name wins. Several with one reference: somebody duplicated the order in Odoo, or used a `clave` again.
+fn choose<'a>(records: &'a [Row], asked: &Asked, said: &str) -> Result<&'a Row, ToolError> {
     let name = |row: &Row| rows::text(row, "name").unwrap_or_default();
-    let fitting: Vec<&Row> = records.iter().filter(|row| number.is(&name(row))).collect();
-    let exact: Vec<&Row> = fitting.iter().copied().filter(|row| Number::parse(&name(row)).is_some_and(|other| other.compact == number.compact)).collect();
+    let (exact, fitting): (Vec<&Row>, Vec<&Row>) = match asked {
+        Asked::Reference(_) => (Vec::new(), records.iter().collect()),
+        Asked::Number(number) => {
+            let fitting: Vec<&Row> = records.iter().filter(|row| number.is(&name(row))).collect();
+            (fitting.iter().copied().filter(|row| Number::parse(&name(row)).is_some_and(|other| other.compact == number.compact)).collect(), fitting)
+        }
+    };
     match (exact.as_slice(), fitting.as_slice()) {
         ([only], _) | ([], [only]) => Ok(only),
-        ([], []) => Err(ToolError::not_found("cotizacion", asked)),
+        ([], []) => Err(ToolError::not_found("cotizacion", said)),
         _ => {
             let candidate = |row: &&Row| {
                 let customer = rows::link(row, "partner_id").map(|(_, name)| name);
                 json!({ "numero": name(row), "cotizacion_id": rows::id(row), "cliente": customer, "total": rows::number(row, "amount_total"), "estado": state(&rows::text(row, "state").unwrap_or_default()) })
             };
             let candidates: Vec<_> = fitting.iter().take(CANDIDATES_MAX).map(candidate).collect();
-            Err(ToolError::ambiguous("cotizacion", asked, json!(candidates)))
+            Err(ToolError::ambiguous("cotizacion", said, json!(candidates)))
         }
     }
 }
@@ -296,12 +295,25 @@ mod tests {
     #[test]
     fn one_is_chosen_or_asked_about() {
         let records = [order(3, "S00112"), order(2, "COT-0012"), order(1, "S00012")];
-        let pick = |text: &str| choose(&records, &Number::parse(text).unwrap(), text).map(|row| rows::id(row).unwrap()).map_err(|error| error.code.as_str());
+        let pick = |text: &str| choose(&records, &Asked::parse(text).unwrap(), text).map(|row| rows::id(row).unwrap()).map_err(|error| error.code.as_str());
         assert_eq!(pick("S00012"), Ok(1));
         assert_eq!(pick("s12"), Ok(1));
         assert_eq!(pick("112"), Ok(3));
         assert_eq!(pick("12"), Err("varios_posibles"));
         assert_eq!(pick("13"), Err("no_encontrado"));
+    }
+
+    #[test]
+    fn a_lost_write_is_found_by_its_reference() {
+        let asked = Asked::parse(" DUNET:0f3a 99bc ").unwrap();
+        assert_eq!(asked, Asked::Reference("dunet:0f3a99bc".to_owned()));
+        assert_eq!(asked.domain().to_value(), json!([["origin", "=", "dunet:0f3a99bc"]]));
+        assert!(matches!(Asked::parse("DUNET-12"), Some(Asked::Number(_))));
+        let records = [order(2, "S00013"), order(1, "S00012")];
+        let pick = |records: &[Row]| choose(records, &asked, "dunet:0f3a99bc").map(|row| rows::id(row).unwrap()).map_err(|error| error.code.as_str());
+        assert_eq!(pick(&records[1..]), Ok(1), "whatever its number");
+        assert_eq!(pick(&records), Err("varios_posibles"));
+        assert_eq!(pick(&[]), Err("no_encontrado"));
     }
 
     #[test]

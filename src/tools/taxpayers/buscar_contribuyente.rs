@@ -22,13 +22,13 @@ pub struct BuscarContribuyente;
 /// The arguments.
 #[derive(Deserialize, JsonSchema)]
 pub struct Input {
-    /// Razón social o nombre comercial, o las palabras que se recuerden de él. Sin acentos también vale.
+    /// Razón social o nombre comercial, o las palabras que se recuerden.
     #[schemars(length(min = 1, max = 120))]
     pub nombre: String,
-    /// Cuántos devolver, de 1 a 10. Por defecto 5.
+    /// Cuántos devolver. Por defecto 5.
     #[schemars(range(min = 1, max = 10))]
     pub limite: Option<u32>,
-    /// Si solo interesan los que están activos. Por defecto no.
+    /// Si solo interesan los activos. Por defecto no.
     pub solo_activos: Option<bool>,
 }
 

@@ -23,10 +23,10 @@ pub struct ConsultarRncDgii;
 /// The arguments.
 #[derive(Deserialize, JsonSchema)]
 pub struct Input {
-    /// RNC (9 dígitos) o cédula (11 dígitos), con o sin guiones. Como texto: los ceros iniciales cuentan.
+    /// RNC (9 dígitos) o cédula (11), como texto: los ceros iniciales cuentan.
     #[schemars(length(min = 1, max = 64))]
     pub rnc: String,
-    /// Si además se busca ese número entre los clientes de Odoo. Por defecto no.
+    /// Si también se busca entre los clientes de Odoo. Por defecto no.
     pub comparar_con_odoo: Option<bool>,
 }
 

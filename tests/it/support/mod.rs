@@ -5,7 +5,7 @@
 
 use std::future::Future;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::path::PathBuf;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -26,7 +26,6 @@ use dunet::odoo::ProtocolChoice;
 use dunet::state::AppState;
 use sea_orm::ConnectionTrait;
 use secrecy::{ExposeSecret, SecretString};
-use serde_json::{Value, json};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
@@ -139,7 +138,7 @@ impl TestApp {
     }
 
     async fn start_at(backend: Backend, folder: tempfile::TempDir, database_url: SecretString, clock: Clock, settings: &[&str]) -> Self {
-        let config = config(folder.path().to_path_buf(), &database_url, settings);
+        let config = config(folder.path(), &database_url, settings);
         let (state, worker) = AppState::open(config, Vault::from_keys(&VAULT_KEY, None), clock.clone()).await.expect("the state opens");
         let serve = ServeConfig {
             host: IpAddr::V4(Ipv4Addr::LOCALHOST),
@@ -255,7 +254,7 @@ impl TestApp {
 }
 
 /// Settings as the command line would give them, with quick flushes.
-pub(crate) fn config(folder: PathBuf, database_url: &SecretString, settings: &[&str]) -> Config {
+pub(crate) fn config(folder: &Path, database_url: &SecretString, settings: &[&str]) -> Config {
     let folder = folder.display().to_string();
     let mut line = vec!["dunet", "--data-dir", &folder, "--database-url", database_url.expose_secret(), "--allow-private-odoo", "--usage-flush-ms", "20", "--watch-ms", "100"];
     line.extend(settings);
@@ -274,11 +273,6 @@ pub(crate) async fn serve(app: axum::Router) -> (String, tokio_util::task::Abort
     let url = format!("http://{}", listener.local_addr().expect("bound"));
     let task = tokio::spawn(async move { axum::serve(listener, app).await.expect("served") });
     (url, tokio_util::task::AbortOnDropHandle::new(task))
-}
-
-/// A JSON object from pairs, for brevity.
-pub(crate) fn args(value: Value) -> Value {
-    if value.is_null() { json!({}) } else { value }
 }
 
 /// A sandbox Odoo behind a porter who writes down what is asked and can keep everybody waiting.
@@ -379,13 +373,13 @@ where
 impl TestApp {
     /// What another process on the same database and vault key sees: a state of its own, nothing running.
     pub(crate) async fn another_process(&self) -> AppState {
-        let config = config(self.folder.path().to_path_buf(), &self.database_url, &[]);
+        let config = config(self.folder.path(), &self.database_url, &[]);
         AppState::open(config, Vault::from_keys(&VAULT_KEY, None), self.clock.clone()).await.expect("the state opens").0
     }
 
     /// The same with other master keys.
     pub(crate) async fn another_process_with(&self, vault: Vault) -> AppState {
-        let config = config(self.folder.path().to_path_buf(), &self.database_url, &[]);
+        let config = config(self.folder.path(), &self.database_url, &[]);
         AppState::open(config, vault, self.clock.clone()).await.expect("the state opens").0
     }
 

@@ -239,7 +239,7 @@ pub(crate) async fn start_guarded(backend: Backend) -> TestApp {
     let folder = tempfile::tempdir().expect("a folder");
     let database_url = database(backend, folder.path()).await;
     let clock = Clock::fixed("2026-11-22T15:00:00Z".parse().expect("a time"));
-    let mut config = config(folder.path().to_path_buf(), &database_url, &[]);
+    let mut config = config(folder.path(), &database_url, &[]);
     config.allow_private_odoo = false;
     let (state, worker) = AppState::open(config, Vault::from_keys(&VAULT_KEY, None), clock.clone()).await.expect("the state opens");
     let serve = ServeConfig { host: Ipv4Addr::LOCALHOST.into(), port: 0, public_url: None, allowed_origins: Vec::new(), trusted_proxies: Vec::new() };

@@ -1,9 +1,8 @@
 //! What a voice says about a quotation that is proposed or made.
 
-use super::shape::Line;
 use super::{Made, Plan};
 use crate::text::{Language, fill};
-use crate::tools::sales::rows;
+use crate::tools::sales::{Line, rows};
 use crate::tools::say;
 
 /// Lines that a sentence names one by one.

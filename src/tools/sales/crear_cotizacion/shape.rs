@@ -3,16 +3,18 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::tools::sales::Line;
+
 /// One line asked for.
 #[derive(Clone, Deserialize, JsonSchema)]
 pub struct LineInput {
-    /// Producto: su id (de buscar_productos), su código, su código de barras o su nombre.
+    /// Su id (de buscar_productos), código, código de barras o nombre.
     #[schemars(length(min = 1, max = 120))]
     pub producto: String,
     /// Cantidad. Por defecto 1.
-    #[schemars(range(max = 1_000_000))]
+    #[schemars(range(min = 0.001, max = 1_000_000))]
     pub cantidad: Option<f64>,
-    /// Descuento de esta línea, en %. Por defecto el de la lista del cliente.
+    /// En %. Por defecto el de la lista del cliente.
     #[schemars(range(min = 0, max = 100))]
     pub descuento: Option<f64>,
 }
@@ -20,41 +22,18 @@ pub struct LineInput {
 /// The arguments.
 #[derive(Deserialize, JsonSchema)]
 pub struct Input {
-    /// Cliente: su id (de buscar_cliente), RNC, cédula, teléfono, correo o nombre.
+    /// Su id (de buscar_cliente), RNC, cédula, teléfono, correo o nombre.
     #[schemars(length(min = 1, max = 120))]
     pub cliente: String,
     /// Qué se cotiza.
     #[schemars(length(min = 1, max = 50))]
     pub lineas: Vec<LineInput>,
-    /// Nota que el cliente verá en la cotización.
+    /// Nota que verá el cliente.
     #[schemars(length(max = 1000))]
     pub notas: Option<String>,
-    /// Días de validez desde hoy. Por defecto los que use la empresa.
+    /// Días de validez. Por defecto los de la empresa.
     #[schemars(range(min = 1, max = 365))]
     pub vigencia_dias: Option<u32>,
-}
-
-/// A line as it will be, or was, written.
-#[derive(Clone, Serialize, JsonSchema)]
-pub struct Line {
-    /// Id del producto.
-    pub producto_id: i64,
-    /// Nombre del producto.
-    pub producto: String,
-    /// Código.
-    pub codigo: Option<String>,
-    /// Cantidad.
-    pub cantidad: f64,
-    /// Unidad de medida.
-    pub unidad: Option<String>,
-    /// Precio unitario.
-    pub precio: f64,
-    /// Descuento, en %.
-    pub descuento: Option<f64>,
-    /// Importe sin impuestos.
-    pub subtotal: f64,
-    /// Importe con impuestos.
-    pub total: f64,
 }
 
 /// What would be written.
