@@ -41,7 +41,7 @@ impl Service {
     /// # Errors
     /// The database is not up to date and must not be migrated, or the port is taken.
     pub async fn bind(state: AppState, worker: UsageWorker, serve: &ServeConfig) -> anyhow::Result<Self> {
-        db::prepare(&state.db, &state.config).await?;
+        db::prepare(&state.db, state.config.no_migrate).await?;
         // Better no service than one that answers every call with an internal error.
         state.tenants.keys_check().await.context("the vault key does not fit the database")?;
         let address = SocketAddr::new(serve.host, serve.port);

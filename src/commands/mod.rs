@@ -137,7 +137,7 @@ pub fn complain(error: &anyhow::Error) {
 async fn open(config: &Config) -> anyhow::Result<AppState> {
     let (state, worker) = AppState::open(config.clone(), vault(config)?, Clock::system()).await?;
     drop(worker);
-    crate::db::prepare(&state.db, &state.config).await?;
+    crate::db::prepare(&state.db, state.config.no_migrate).await?;
     Ok(state)
 }
 

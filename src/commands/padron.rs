@@ -50,7 +50,7 @@ pub struct ImportArgs {
 /// Runs it.
 pub(super) async fn run(command: PadronCommand, config: &Config, out: Out) -> anyhow::Result<()> {
     let db = db::connect(&config.database_url(), config.limits.database_connections_max).await?;
-    db::prepare(&db, config).await?;
+    db::prepare(&db, config.no_migrate).await?;
     let clock = Clock::system();
     let padron = open_padron(config)?;
     match command {

@@ -8,8 +8,6 @@ use migration::{Migrator, MigratorTrait};
 use sea_orm::{ConnectOptions, ConnectionTrait, Database, DatabaseConnection, DatabaseTransaction, DbBackend, DbErr, SqliteTransactionMode, TransactionOptions, TransactionTrait};
 use secrecy::{ExposeSecret, SecretString};
 
-use crate::config::Config;
-
 pub mod entities;
 
 /// How long a query may wait for a connection, seconds.
@@ -68,8 +66,8 @@ pub async fn migrate(db: &DatabaseConnection) -> anyhow::Result<()> {
 ///
 /// # Errors
 /// A migration failed, or some are pending and must not be run.
-pub async fn prepare(db: &DatabaseConnection, config: &Config) -> anyhow::Result<()> {
-    if !config.no_migrate {
+pub async fn prepare(db: &DatabaseConnection, no_migrate: bool) -> anyhow::Result<()> {
+    if !no_migrate {
         return migrate(db).await;
     }
     let pending = pending(db).await?;

@@ -9,6 +9,8 @@ use serde_json::{Value, json};
 pub(super) const PARSE_ERROR: i64 = -32700;
 /// JSON-RPC 2.0: the body is no request.
 pub(super) const INVALID_REQUEST: i64 = -32600;
+/// JSON-RPC 2.0: there is no such method.
+pub(super) const METHOD_NOT_FOUND: i64 = -32601;
 /// JSON-RPC 2.0: the parameters are not of the method's form.
 pub(super) const INVALID_PARAMS: i64 = -32602;
 /// MCP 2026-07-28: header and body disagree, or a header is malformed.

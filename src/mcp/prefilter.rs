@@ -1,7 +1,8 @@
 //! The pre-filter: what rmcp answers badly is answered here, in JSON-RPC (mcp.md §2.5 and §2.7 of the project's references).
 //!
-//! Body too large → 413; not JSON, a batch, `id: null`, another `jsonrpc` → 400 −32700/−32600; a version only in the header that is not
-//! served → 400 −32022; a tolerant `Accept`. Everything else passes through untouched.
+//! Another verb than POST → 405; body too large → 413; not JSON, a batch, `id: null`, another `jsonrpc` → 400 −32700/−32600; a version
+//! only in the header that is not served → 400 −32022; an `Accept` without JSON → 406; a method that is not offered → −32601 with the
+//! list of those that are (rmcp would answer its bare name, or an empty list). Everything else passes through untouched.
 
 use axum::body::{Body, Bytes};
 use axum::extract::{Request, State};
@@ -11,18 +12,21 @@ use axum::response::Response;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use serde_json::{Value, json};
 
-use super::json_rpc::{self, HEADER_MISMATCH, INVALID_PARAMS, INVALID_REQUEST, PARSE_ERROR, UNSUPPORTED_VERSION};
-use super::server::VERSIONS;
+use super::json_rpc::{self, HEADER_MISMATCH, INVALID_PARAMS, INVALID_REQUEST, METHOD_NOT_FOUND, PARSE_ERROR, UNSUPPORTED_VERSION};
+use super::server::{METHODS, VERSIONS, clip};
 
 /// The version of the stateless era: what it sends in the header it repeats in `_meta`.
 const MODERN: &str = "2026-07-28";
 const VERSION_HEADER: &str = "mcp-protocol-version";
 const BOTH: HeaderValue = HeaderValue::from_static("application/json, text/event-stream");
 
-/// Checks a POST before rmcp sees it.
+/// Methods of the sessions that the modern era does not have any more.
+const LEGACY_METHODS: [&str; 1] = ["ping"];
+
+/// Checks a request before rmcp sees it.
 pub(super) async fn layer(State(body_bytes_max): State<usize>, request: Request, next: Next) -> Response {
     if request.method() != Method::POST {
-        return next.run(request).await;
+        return only_post(request.method());
     }
     let (mut parts, body) = request.into_parts();
     if !is_json(&parts.headers) {
@@ -39,12 +43,21 @@ pub(super) async fn layer(State(body_bytes_max): State<usize>, request: Request,
     if let Err(refusal) = check(&parts.headers, &bytes) {
         return *refusal;
     }
-    widen_accept(&mut parts.headers);
+    // rmcp insists on both types being named.
+    parts.headers.insert(header::ACCEPT, BOTH);
     let response = next.run(Request::from_parts(parts, Body::from(bytes))).await;
     if response.status() == StatusCode::UNSUPPORTED_MEDIA_TYPE {
         // The content type was checked above: what rmcp means is a message it cannot read (a key that stands twice, a broken response).
         return json_rpc::error(StatusCode::BAD_REQUEST, &Value::Null, INVALID_REQUEST, "the body is not a JSON-RPC message", None);
     }
+    response
+}
+
+/// There are no sessions and no streams: nothing to GET and nothing to DELETE.
+fn only_post(verb: &Method) -> Response {
+    let message = format!("{verb} is not served here: send each JSON-RPC request with POST (no sessions, no event stream)");
+    let mut response = json_rpc::error(StatusCode::METHOD_NOT_ALLOWED, &Value::Null, INVALID_REQUEST, &message, None);
+    response.headers_mut().insert(header::ALLOW, HeaderValue::from_static("POST"));
     response
 }
 
@@ -54,7 +67,8 @@ fn is_json(headers: &HeaderMap) -> bool {
 }
 
 fn check(headers: &HeaderMap, bytes: &Bytes) -> Result<(), Box<Response>> {
-    let refuse = |id: &Value, code: i64, message: &str, data: Option<Value>| Err(Box::new(json_rpc::error(StatusCode::BAD_REQUEST, id, code, message, data)));
+    let answer = |status, id: &Value, code: i64, message: &str, data: Option<Value>| Err(Box::new(json_rpc::error(status, id, code, message, data)));
+    let refuse = |id: &Value, code: i64, message: &str, data: Option<Value>| answer(StatusCode::BAD_REQUEST, id, code, message, data);
     // serde_json stops at 128 levels: a deeper body is a parse error too.
     let Ok(message) = serde_json::from_slice::<Value>(bytes) else {
         return refuse(&Value::Null, PARSE_ERROR, "the body is not JSON", None);
@@ -82,31 +96,45 @@ fn check(headers: &HeaderMap, bytes: &Bytes) -> Result<(), Box<Response>> {
         }
         _ => {}
     }
+    if !takes_json(headers) {
+        return answer(StatusCode::NOT_ACCEPTABLE, &id, INVALID_REQUEST, "answers are JSON: send `Accept: application/json, text/event-stream`", None);
+    }
     let in_meta = message.get("params").and_then(|params| params.get("_meta")).and_then(|meta| meta.get("io.modelcontextprotocol/protocolVersion"));
-    match headers.get(VERSION_HEADER).map(HeaderValue::to_str) {
-        Some(Err(_)) => refuse(&id, HEADER_MISMATCH, "`MCP-Protocol-Version` is not readable", None),
+    let in_header = headers.get(VERSION_HEADER).map(HeaderValue::to_str);
+    match in_header {
+        Some(Err(_)) => return refuse(&id, HEADER_MISMATCH, "`MCP-Protocol-Version` is not readable", None),
         // In both places and unknown, or different: rmcp answers that well.
         Some(Ok(version)) if in_meta.is_none() && version != MODERN && !VERSIONS.contains(&version) => {
             let data = json!({ "supported": VERSIONS, "requested": version });
-            refuse(&id, UNSUPPORTED_VERSION, "this protocol version is not served", Some(data))
+            return refuse(&id, UNSUPPORTED_VERSION, "this protocol version is not served", Some(data));
+        }
+        _ => {}
+    }
+    match message.get("method").and_then(Value::as_str) {
+        // A notification gets no answer, whatever its name.
+        Some(method) if !id.is_null() => {
+            let modern = in_header.is_some_and(|version| version.is_ok_and(|version| version == MODERN));
+            let offered = || METHODS.into_iter().filter(|known| !modern || !LEGACY_METHODS.contains(known));
+            if offered().any(|known| known == method) {
+                return Ok(());
+            }
+            // Before 2026-07-28 a 404 says that a session has ended.
+            let status = if modern { StatusCode::NOT_FOUND } else { StatusCode::OK };
+            let message = format!("the method `{}` is not offered here; these are: {}", clip(method), offered().collect::<Vec<_>>().join(", "));
+            answer(status, &id, METHOD_NOT_FOUND, &message, None)
         }
         _ => Ok(()),
     }
 }
 
-/// A client that takes JSON, or anything, or says nothing, gets JSON: rmcp insists on both types being named.
-fn widen_accept(headers: &mut HeaderMap) {
-    let takes_json = match headers.get(header::ACCEPT).map(HeaderValue::to_str) {
-        None => true,
-        Some(Ok(accept)) => accept.split(',').any(|part| {
-            let kind = part.split(';').next().unwrap_or_default().trim();
-            ["application/json", "application/*", "*/*"].iter().any(|known| kind.eq_ignore_ascii_case(known))
-        }),
-        Some(Err(_)) => false,
+/// A client that takes JSON, or anything, or says nothing, gets JSON.
+fn takes_json(headers: &HeaderMap) -> bool {
+    let mut said = headers.get_all(header::ACCEPT).iter().peekable();
+    let known = |part: &str| {
+        let kind = part.split(';').next().unwrap_or_default().trim();
+        ["application/json", "application/*", "*/*"].iter().any(|known| kind.eq_ignore_ascii_case(known))
     };
-    if takes_json {
-        headers.insert(header::ACCEPT, BOTH);
-    }
+    said.peek().is_none() || said.any(|accept| accept.to_str().is_ok_and(|accept| accept.trim().is_empty() || accept.split(',').any(known)))
 }
 
 #[cfg(test)]
@@ -150,11 +178,57 @@ mod tests {
     }
 
     #[test]
-    fn accept_is_widened_only_for_those_who_take_json() {
-        for (accept, wide) in [("*/*", true), ("application/json", true), ("application/json;q=0.9", true), ("text/html", false), ("text/event-stream", false)] {
-            let mut headers = HeaderMap::from_iter([(header::ACCEPT, HeaderValue::from_static(accept))]);
-            widen_accept(&mut headers);
-            assert_eq!(headers[header::ACCEPT] == BOTH, wide, "{accept}");
+    fn only_those_who_take_json_are_answered() {
+        let ok = r#"{"jsonrpc":"2.0","id":1,"method":"ping"}"#;
+        for (accept, want) in [
+            (&["*/*"][..], 200),
+            (&["application/json"], 200),
+            (&["application/json;q=0.9"], 200),
+            (&["text/event-stream", "application/json"], 200),
+            (&[""], 200),
+            (&[], 200),
+            (&["text/html"], 406),
+            (&["text/event-stream"], 406),
+        ] {
+            let mut headers = HeaderMap::new();
+            for value in accept {
+                headers.append(header::ACCEPT, HeaderValue::from_static(value));
+            }
+            let got = check(&headers, &Bytes::from_static(ok.as_bytes())).map_or_else(|refusal| refusal.status().as_u16(), |()| 200);
+            assert_eq!(got, want, "{accept:?}");
         }
+    }
+
+    async fn body(response: Response) -> Value {
+        serde_json::from_slice(&response.into_body().collect().await.unwrap().to_bytes()).unwrap()
+    }
+
+    #[tokio::test]
+    async fn methods_that_are_not_offered_are_told_which_are() {
+        for (version, status, offered) in
+            [("2025-06-18", 200, "initialize, ping, server/discover, tools/list, tools/call"), (MODERN, 404, "initialize, server/discover, tools/list, tools/call")]
+        {
+            let headers = HeaderMap::from_iter([(header::HeaderName::from_static(VERSION_HEADER), HeaderValue::from_static(version))]);
+            for method in ["resources/read", "prompts/get", "logging/setLevel", "resources/subscribe", "prompts/list", "completion/complete", "tasks/get", "x"] {
+                let request = json!({ "jsonrpc": "2.0", "id": "a", "method": method, "params": {} }).to_string();
+                let refusal = check(&headers, &Bytes::from(request)).expect_err("not offered");
+                assert_eq!(refusal.status().as_u16(), status, "{method}");
+                let body = body(*refusal).await;
+                assert_eq!((&body["id"], &body["error"]["code"]), (&json!("a"), &json!(METHOD_NOT_FOUND)));
+                assert_eq!(body["error"]["message"], format!("the method `{method}` is not offered here; these are: {offered}"));
+                let notification = json!({ "jsonrpc": "2.0", "method": method }).to_string();
+                assert!(check(&headers, &Bytes::from(notification)).is_ok(), "a notification gets no answer");
+            }
+            let ping = check(&headers, &Bytes::from_static(br#"{"jsonrpc":"2.0","id":1,"method":"ping"}"#));
+            assert_eq!(ping.is_ok(), version != MODERN);
+        }
+    }
+
+    #[tokio::test]
+    async fn other_verbs_get_a_reason() {
+        let response = only_post(&Method::GET);
+        assert_eq!((response.status().as_u16(), response.headers()[header::ALLOW].to_str().unwrap()), (405, "POST"));
+        let body = body(response).await;
+        assert_eq!((&body["jsonrpc"], &body["id"], &body["error"]["code"]), (&json!("2.0"), &Value::Null, &json!(INVALID_REQUEST)));
     }
 }

@@ -9,9 +9,8 @@ use std::sync::{Arc, LazyLock};
 
 use rmcp::handler::server::ServerHandler;
 use rmcp::model::{
-    CacheScope, CallToolRequestParams, CallToolResponse, CallToolResult, CompleteRequestParams, CompleteResult, ContentBlock, CustomRequest, CustomResult, DiscoverResult,
-    ErrorCode, ErrorData, Implementation, InitializeRequestParams, InitializeResult, ListPromptsResult, ListResourceTemplatesResult, ListResourcesResult, ListToolsResult,
-    MetaObject, PaginatedRequestParams, ProtocolVersion, ServerCapabilities, ServerConfig, Tool, ToolAnnotations,
+    CacheScope, CallToolRequestParams, CallToolResponse, CallToolResult, ContentBlock, CustomRequest, CustomResult, DiscoverResult, ErrorData, Implementation,
+    InitializeRequestParams, InitializeResult, ListToolsResult, MetaObject, PaginatedRequestParams, ProtocolVersion, ServerCapabilities, ServerConfig, Tool, ToolAnnotations,
 };
 use rmcp::service::{RequestContext, RoleServer};
 use rmcp::transport::streamable_http_server::session::never::NeverSessionManager;
@@ -35,8 +34,8 @@ pub(super) const VERSIONS: [&str; 4] = ["2026-07-28", "2025-11-25", "2025-06-18"
 const LIST_TTL_MS: u64 = 60_000;
 const SERVER_INFO: &str = "io.modelcontextprotocol/serverInfo";
 
-/// The methods a client may call; with broken parameters they are invalid parameters, not unknown methods.
-const METHODS: [&str; 5] = ["initialize", "ping", "server/discover", "tools/list", "tools/call"];
+/// The methods a client may call. The pre-filter lets no other through.
+pub(super) const METHODS: [&str; 5] = ["initialize", "ping", "server/discover", "tools/list", "tools/call"];
 
 /// The tower service, without sessions.
 pub(super) fn service(state: &AppState, settings: &HttpSettings) -> StreamableHttpService<DunetServer, NeverSessionManager> {
@@ -124,34 +123,10 @@ impl ServerHandler for DunetServer {
         Ok(result.into())
     }
 
-    // Not offered: rmcp would answer empty lists for what the capabilities do not name.
-    async fn list_prompts(&self, _request: Option<PaginatedRequestParams>, _context: RequestContext<RoleServer>) -> Result<ListPromptsResult, ErrorData> {
-        Err(not_offered("prompts/list"))
-    }
-
-    async fn list_resources(&self, _request: Option<PaginatedRequestParams>, _context: RequestContext<RoleServer>) -> Result<ListResourcesResult, ErrorData> {
-        Err(not_offered("resources/list"))
-    }
-
-    async fn list_resource_templates(&self, _request: Option<PaginatedRequestParams>, _context: RequestContext<RoleServer>) -> Result<ListResourceTemplatesResult, ErrorData> {
-        Err(not_offered("resources/templates/list"))
-    }
-
-    async fn complete(&self, _request: CompleteRequestParams, _context: RequestContext<RoleServer>) -> Result<CompleteResult, ErrorData> {
-        Err(not_offered("completion/complete"))
-    }
-
     async fn on_custom_request(&self, request: CustomRequest, _context: RequestContext<RoleServer>) -> Result<CustomResult, ErrorData> {
-        // rmcp hands a known method whose parameters do not parse over as an unknown one.
-        if METHODS.contains(&request.method.as_str()) {
-            return Err(ErrorData::invalid_params(format!("the parameters of {} are not of its form", request.method), None));
-        }
-        Err(not_offered(&request.method))
+        // Unknown methods are answered by the pre-filter. rmcp hands a known one whose parameters do not parse over as unknown.
+        Err(ErrorData::invalid_params(format!("the parameters of {} are not of its form", clip(&request.method)), None))
     }
-}
-
-fn not_offered(method: &str) -> ErrorData {
-    ErrorData::new(ErrorCode::METHOD_NOT_FOUND, format!("unknown method: {}", clip(method)), None)
 }
 
 fn describe(facts: &ToolFacts) -> Tool {
@@ -212,6 +187,6 @@ fn implementation() -> Implementation {
 }
 
 /// A name that somebody sent, short enough to send back.
-fn clip(text: &str) -> String {
+pub(super) fn clip(text: &str) -> String {
     text.chars().take(80).collect()
 }

@@ -39,5 +39,5 @@ pub use domain::{Domain, DomainError, Operator, Term};
 pub use error::{CAUSE_CHARS_MAX, MESSAGE_CHARS_MAX, OdooError, OdooErrorKind};
 pub use fields::{Fields, Page, Rows};
 pub use meter::CallMeter;
-pub use probe::{ProbeStep, probe};
+pub use probe::{Found, ProbeStep, probe};
 pub use version::{MAJOR_MIN, OdooVersion};

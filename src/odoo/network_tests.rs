@@ -399,10 +399,7 @@ async fn busy_says_how_long() {
 }
 
 fn page(status: &str, kind: &str, body: &str) -> String {
-    format!(
-        "HTTP/1.1 {status}\r\nContent-Type: {kind}\r\nRetry-After: 5\r\nContent-Length: {}\r\n\r\n{body}",
-        body.len()
-    )
+    format!("HTTP/1.1 {status}\r\nContent-Type: {kind}\r\nRetry-After: 5\r\nContent-Length: {}\r\n\r\n{body}", body.len())
 }
 
 async fn both_of(protocol: Protocol, answer: String) -> (Kind, OdooError) {
@@ -413,18 +410,13 @@ async fn both_of(protocol: Protocol, answer: String) -> (Kind, OdooError) {
     let mut client = client(&stub);
     Arc::get_mut(&mut client.shared).unwrap().protocol = protocol;
     let read = read_of(&client).await.unwrap_err();
-    let write = client
-        .call_write("sale.order", "action_confirm", Some(&[1]), Map::new())
-        .await
-        .unwrap_err();
+    let write = client.call_write("sale.order", "action_confirm", Some(&[1]), Map::new()).await.unwrap_err();
     (read, write)
 }
 
 #[tokio::test]
 async fn after_a_write_only_odoo_itself_says_that_nothing_was_done() {
-    let wait = Kind::Busy {
-        retry_after_s: Some(5),
-    };
+    let wait = Kind::Busy { retry_after_s: Some(5) };
     let html = "<html><title>Error</title>";
     // Status, body, what a read makes of it, and whether a write is left in doubt.
     let proxies = [
@@ -476,8 +468,7 @@ async fn after_a_write_only_odoo_itself_says_that_nothing_was_done() {
         let own = json!({"name": name, "message": "No.", "arguments": ["No."], "context": {}, "debug": ""});
         let rpc = json!({"jsonrpc": "2.0", "id": 1, "error": {"code": 0, "message": "Odoo Server Error", "data": own}});
         for (protocol, body) in [(Protocol::Json2, own), (Protocol::JsonRpc, rpc)] {
-            let (kind, error) =
-                both_of(protocol, page(status, "application/json", &body.to_string())).await;
+            let (kind, error) = both_of(protocol, page(status, "application/json", &body.to_string())).await;
             assert_eq!((&kind, &error.kind), (&want, &want), "{status} {name}");
             assert!(!error.outcome_unknown());
         }

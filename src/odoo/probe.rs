@@ -3,11 +3,12 @@
 
 use super::address::{allowed, check_url};
 use super::client::OdooClient;
-use super::config::OdooConfig;
+use super::config::{OdooConfig, Protocol};
 use super::connect::{detect, sign_in};
 use super::error::{OdooError, OdooErrorKind as Kind};
 use super::http::Http;
 use super::meter::CallMeter;
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
@@ -21,10 +22,57 @@ pub struct ProbeStep {
     pub ok: bool,
     /// What was found, in a few words of English; no secret.
     pub detail: String,
+    /// The same as parts, for readers of other languages; nothing when the step failed.
+    pub found: Option<Found>,
     /// Milliseconds.
     pub took_ms: u64,
     /// Why it did not go well.
     pub error: Option<OdooError>,
+}
+
+/// What a step that went well found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Found {
+    /// The name has addresses.
+    Addresses {
+        /// The name.
+        host: String,
+        /// How many it has.
+        count: usize,
+    },
+    /// The addresses that may be connected to.
+    Allowed(String),
+    /// TLS was agreed and HTTP answers.
+    Tls,
+    /// HTTP answers, without TLS.
+    Plain,
+    /// Something answers; whether it is an Odoo is the next step's matter.
+    Something,
+    /// The server's version.
+    Version(String),
+    /// The database's name.
+    Database(String),
+    /// Who signed in.
+    User {
+        /// The user's id.
+        uid: i64,
+        /// The wire in use.
+        protocol: Protocol,
+    },
+}
+
+impl fmt::Display for Found {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Addresses { host, count } => write!(f, "{host}: {count} address(es)"),
+            Self::Allowed(text) | Self::Database(text) => f.write_str(text),
+            Self::Tls => f.write_str("TLS agreed, HTTP answers"),
+            Self::Plain => f.write_str("HTTP answers, without TLS"),
+            Self::Something => f.write_str("something answers"),
+            Self::Version(text) => write!(f, "Odoo {text}"),
+            Self::User { uid, protocol } => write!(f, "user {uid} over {protocol}"),
+        }
+    }
 }
 
 /// Goes through the steps and stops at the first that fails.
@@ -56,10 +104,10 @@ async fn run(config: OdooConfig, steps: &mut Steps) -> Option<OdooClient> {
             return steps.fail("name", OdooError::new(Kind::TimedOut { sent: false }, format!("The name {host} does not resolve in time"), ""));
         }
     };
-    let number = found.len();
-    steps.pass("name", format!("{host}: {number} address(es)"));
+    let count = found.len();
+    steps.pass("name", Found::Addresses { host, count });
     match allowed(found, config.addresses) {
-        Ok(kept) => steps.pass("address", kept.iter().map(|address| address.ip().to_string()).collect::<Vec<_>>().join(", ")),
+        Ok(kept) => steps.pass("address", Found::Allowed(kept.iter().map(|address| address.ip().to_string()).collect::<Vec<_>>().join(", "))),
         Err(refused) => {
             return steps.fail("address", OdooError::new(Kind::AddressRefused, "The name leads to a private or reserved network", refused.to_string()));
         }
@@ -80,19 +128,19 @@ async fn ask(config: OdooConfig, tls: bool, steps: &mut Steps) -> Option<OdooCli
         Err(error) => {
             let before = matches!(error.kind, Kind::Unreachable | Kind::TlsFailed | Kind::AddressRefused | Kind::ConnectionLost | Kind::TimedOut { .. });
             if !before {
-                steps.pass("connection", "something answers".to_owned());
+                steps.pass("connection", Found::Something);
             }
             return steps.fail(if before { "connection" } else { "version" }, error);
         }
     };
-    steps.pass("connection", if tls { "TLS agreed, HTTP answers".to_owned() } else { "HTTP answers, without TLS".to_owned() });
-    steps.pass("version", format!("Odoo {}", version.text));
+    steps.pass("connection", if tls { Found::Tls } else { Found::Plain });
+    steps.pass("version", Found::Version(version.text.clone()));
 
-    let database = config.database.clone();
+    let database = Found::Database(config.database.clone());
     match sign_in(config, http, version, meter).await {
         Ok(client) => {
             steps.pass("database", database);
-            steps.pass("login", format!("user {} over {}", client.uid(), client.protocol()));
+            steps.pass("login", Found::User { uid: client.uid(), protocol: client.protocol() });
             Some(client)
         }
         Err(error) if error.kind == Kind::DatabaseNotFound => steps.fail("database", error),
@@ -117,14 +165,14 @@ impl Steps {
         u64::try_from(took).unwrap_or(u64::MAX)
     }
 
-    fn pass(&mut self, name: &'static str, detail: String) {
+    fn pass(&mut self, name: &'static str, found: Found) {
         let took_ms = self.took();
-        self.list.push(ProbeStep { name, ok: true, detail, took_ms, error: None });
+        self.list.push(ProbeStep { name, ok: true, detail: found.to_string(), found: Some(found), took_ms, error: None });
     }
 
     fn fail<T>(&mut self, name: &'static str, error: OdooError) -> Option<T> {
         let took_ms = self.took();
-        self.list.push(ProbeStep { name, ok: false, detail: error.message.clone(), took_ms, error: Some(error) });
+        self.list.push(ProbeStep { name, ok: false, detail: error.message.clone(), found: None, took_ms, error: Some(error) });
         None
     }
 }

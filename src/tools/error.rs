@@ -63,6 +63,10 @@ codes! {
     OdooLento = "odoo_lento", true;
     /// Odoo cannot be reached.
     OdooCaido = "odoo_caido", true;
+    /// The configured address is one that may not be connected to (private network, no https, odd port).
+    OdooDireccion = "odoo_direccion", false;
+    /// TLS with Odoo cannot be agreed: its certificate, mostly.
+    OdooTls = "odoo_tls", false;
     /// What answers at the address is not an Odoo.
     NoEsOdoo = "no_es_odoo", false;
     /// Odoo's answer is too large.
@@ -176,7 +180,9 @@ impl From<OdooError> for ToolError {
             OdooErrorKind::ApiNotInPlan => Code::OdooPlanSinApi,
             OdooErrorKind::Busy { .. } => Code::OdooOcupado,
             OdooErrorKind::TimedOut { .. } => Code::OdooLento,
-            OdooErrorKind::Unreachable | OdooErrorKind::AddressRefused | OdooErrorKind::TlsFailed | OdooErrorKind::ConnectionLost => Code::OdooCaido,
+            OdooErrorKind::Unreachable | OdooErrorKind::ConnectionLost => Code::OdooCaido,
+            OdooErrorKind::AddressRefused => Code::OdooDireccion,
+            OdooErrorKind::TlsFailed => Code::OdooTls,
             OdooErrorKind::NotOdoo => Code::NoEsOdoo,
             OdooErrorKind::AnswerTooLarge => Code::RespuestaGrande,
             OdooErrorKind::ServerFault => Code::OdooFallo,
@@ -184,5 +190,23 @@ impl From<OdooError> for ToolError {
         let mut out = Self::new(code).fact("detalle", error.message.clone()).cause(format!("{:?}: {}", error.kind, error.cause));
         out.outcome_unknown = unknown;
         out
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_only_a_person_can_mend_is_not_worth_repeating() {
+        for (kind, code, retryable) in [
+            (OdooErrorKind::AddressRefused, "odoo_direccion", false),
+            (OdooErrorKind::TlsFailed, "odoo_tls", false),
+            (OdooErrorKind::Unreachable, "odoo_caido", true),
+            (OdooErrorKind::ConnectionLost, "odoo_caido", true),
+        ] {
+            let error = ToolError::from(OdooError::new(kind, "x", ""));
+            assert_eq!((error.code.as_str(), error.code.retryable()), (code, retryable));
+        }
     }
 }

@@ -102,7 +102,8 @@ async fn an_edit_forgets_the_connection() {
         let process = app.another_process().await;
         let odoo = new.odoo(ProtocolChoice::Json2);
         let edit = TenantEdit { odoo_url: Some(odoo.url), odoo_database: Some(odoo.database), odoo_secret: Some(odoo.secret), ..TenantEdit::default() };
-        // The clock stands: the moment of the edit is no help in telling old settings from new ones.
+        // The moment of an edit tells its connection from the one of before, even if a late call builds that one again just now.
+        app.clock.advance(chrono::Duration::milliseconds(1));
         process.tenants.tenant_edit(tenant, edit, &shell()).await.unwrap();
         until("the new Odoo is asked", || async {
             search(&client).await;
@@ -118,8 +119,10 @@ async fn an_edit_forgets_the_connection() {
 
         // A key that Odoo refuses shows at the next call; the right one mends it, without a restart.
         let secret = |text: &str| TenantEdit { odoo_secret: Some(SecretString::from(text.to_owned())), ..TenantEdit::default() };
+        app.clock.advance(chrono::Duration::milliseconds(1));
         process.tenants.tenant_edit(tenant, secret("clave-equivocada"), &shell()).await.unwrap();
         until("the wrong key", || async { search(&client).await["structuredContent"]["codigo"] == "odoo_credenciales" }).await;
+        app.clock.advance(chrono::Duration::milliseconds(1));
         process.tenants.tenant_edit(tenant, secret(new.sandbox.api_key()), &shell()).await.unwrap();
         until("the right key", || async { search(&client).await["isError"] != json!(true) }).await;
     })

@@ -155,7 +155,7 @@ async fn whoever_takes_json_gets_json() {
         assert_eq!(without.status, 200, "no Accept at all");
         for accept in ["text/html", "image/png"] {
             let answer = client.raw(body.clone(), &[("accept", accept)]).await;
-            assert_eq!(answer.status, 406, "{accept}: {}", answer.text);
+            assert_error(&answer, 406, -32600, &json!(1), accept);
         }
     })
     .await;
@@ -229,6 +229,7 @@ async fn unknown_methods_are_minus_32601() {
             let answer = legacy.raw(message(&json!(9), method, params), &[("mcp-protocol-version", LEGACY)]).await;
             // Before 2026-07-28 a 404 says that a session has ended.
             assert_error(&answer, 200, -32601, &json!(9), &format!("legacy {method}"));
+            assert!(answer.text.contains("tools/list, tools/call"), "it says what is offered: {}", answer.text);
             if method.is_empty() {
                 continue;
             }
@@ -238,6 +239,7 @@ async fn unknown_methods_are_minus_32601() {
             }
             let answer = modern.raw(message(&json!(9), method, &with_meta(params.clone())), &headers).await;
             assert_error(&answer, 404, -32601, &json!(9), &format!("modern {method}"));
+            assert!(answer.text.contains("tools/list, tools/call"), "it says what is offered: {}", answer.text);
         }
         // Removed in the modern era, alive in the older ones.
         let answer = modern.raw(message(&json!(9), "ping", &with_meta(json!({}))), &modern_headers("ping", "")).await;
@@ -413,8 +415,8 @@ async fn other_verbs_are_405() {
         for path in ["/mcp", "/mcp/token"] {
             for verb in ["GET", "DELETE", "PUT", "PATCH"] {
                 let answer = send(verb, &format!("{}{path}", app.base), &headers, "").await;
-                assert_eq!(answer.status, 405, "{verb} {path}: {}", answer.text);
-                assert!(answer.header("allow").contains("POST"), "{verb} {path}: {:?}", answer.headers);
+                assert_error(&answer, 405, -32600, &Value::Null, &format!("{verb} {path}"));
+                assert_eq!(answer.header("allow"), "POST", "{verb} {path}: {:?}", answer.headers);
             }
             assert_eq!(send("GET", &format!("{}{path}", app.base), &[], "").await.status, 401, "{path} without a token");
         }
@@ -521,7 +523,7 @@ async fn unknown_paths_are_true_404s() {
                 // The client resolves `..` itself: that is the door.
                 let expected = if path == "/../mcp" { if verb == "GET" { 405 } else { 400 } } else { 404 };
                 assert_eq!(answer.status, expected, "{verb} {path}: {}", answer.text);
-                assert!(answer.header("content-type").starts_with("application/json") || expected == 405, "{verb} {path}");
+                assert!(answer.header("content-type").starts_with("application/json"), "{verb} {path}");
             }
         }
         let alive = send("GET", &format!("{}/healthz", app.base), &[], "").await;

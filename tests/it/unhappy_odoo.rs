@@ -300,7 +300,7 @@ async fn private_addresses_are_refused_unless_allowed() {
             let (_, token) = app.tenant_at(&address, odoo::settings(&sandbox, &address, ProtocolChoice::Auto)).await;
             let began = Instant::now();
             let error = app.client(&token).fail("buscar_cliente", json!({ "consulta": "Pérez" })).await;
-            check(&address, &error, "odoo_caido");
+            check(&address, &error, "odoo_direccion");
             assert!(began.elapsed() < Duration::from_secs(3), "{address}: refused, not tried");
         }
         assert_eq!(touched.load(Ordering::SeqCst), 0, "nothing was connected to");
