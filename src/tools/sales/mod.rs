@@ -1,7 +1,7 @@
 //! The sales desk: customers, products and quotations in the tenant's Odoo.
 //!
-//! One file per tool; what several of them share lies beside: [`partners`] and [`products`] find records from what a person said,
-//! [`quotation`] asks Odoo for prices and totals without writing, [`line`] shows one line of them, [`words`] turns noisy words into search patterns.
+//! One file per tool; what several of them share lies beside: `partners` and `products` find records from what a person said,
+//! `quotation` asks Odoo for prices and totals without writing, `line` shows one line of them, `words` turns noisy words into search patterns.
 //! Not here: permission, confirmation codes, quotas (`dispatch`, `confirm`).
 
 pub mod buscar_cliente;
