@@ -79,15 +79,10 @@ impl Writes {
         Self { keys: Arc::new(vault.confirmation_keys()), operations, tasks }
     }
 
-    /// The reference that names this write in Odoo: from the caller's key, else from the code, else new. Stable over the two steps.
+    /// A new reference that names one write in Odoo. It is kept in the `operations` row, so that whoever asks again is told the same.
     #[must_use]
-    pub fn reference(&self, arguments: &WriteArguments) -> String {
-        let seed = match (&arguments.key, &arguments.code) {
-            (Some(key), _) => hex(&digest(&SHA256, key.as_bytes()).as_ref()[..8]),
-            (None, Some(code)) => hex(&digest(&SHA256, code.as_bytes()).as_ref()[..8]),
-            (None, None) => uuid::Uuid::new_v4().simple().to_string()[..16].to_owned(),
-        };
-        format!("dunet:{seed}")
+    pub fn reference() -> String {
+        format!("dunet:{}", &uuid::Uuid::new_v4().simple().to_string()[..16])
     }
 
     /// Previews or executes.

@@ -49,7 +49,7 @@ pub struct ToolCxParts {
     pub deadline: Instant,
     /// The month's quota as it stands.
     pub quota: QuotaView,
-    /// Names this operation in Odoo's own fields (`client_order_ref`): `dunet:<clave or confirmation id>`.
+    /// Names this operation in Odoo's own fields (a quotation's `origin`): `dunet:…`.
     pub reference: String,
 }
 
@@ -115,7 +115,7 @@ impl ToolCx {
         &self.inner.quota
     }
 
-    /// Names this write in Odoo's own fields, so that it can be found again: `dunet:…`. Stable for one `clave` or confirmation code.
+    /// Names this write in Odoo's own fields, so that it can be found again: `dunet:…`. New at every call: leave it out of the plan.
     #[must_use]
     pub fn reference(&self) -> &str {
         &self.inner.reference

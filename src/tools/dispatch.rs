@@ -175,8 +175,7 @@ impl Dispatcher {
                 }
                 Effect::Writes => {
                     let arguments = WriteArguments::split(facts.name, arguments);
-                    let reference = parts.writes.reference(&arguments);
-                    parts.writes.call(tool, &cx(view, reference), arguments, permit.write_policy, deadline).await
+                    parts.writes.call(tool, &cx(view, Writes::reference()), arguments, permit.write_policy, deadline).await
                 }
             }
         };

@@ -315,6 +315,11 @@ async fn an_answer_that_got_lost_blocks_the_key() {
             assert_eq!((orders(&there.odoo).await, there.proxy.seen("web_save")), (before + 1, 1), "{wire}: never sent again");
             let rows = app.usage_rows(usage + 5).await;
             assert_eq!(rows[usage].error_code.as_deref(), Some("resultado_desconocido"));
+            // What the answer tells to do, done: the reference leads to the quotation, and one of nobody's to none.
+            assert!(lost["que_hacer"].as_str().unwrap().contains(&reference), "{lost}");
+            let seen = there.client.call("ver_cotizacion", json!({ "numero": reference })).await;
+            assert_eq!(seen["numero"], found[0]["name"], "{wire}: {seen}");
+            assert_eq!(there.client.fail("ver_cotizacion", json!({ "numero": "dunet:0123456789abcdef" })).await["codigo"], "no_encontrado");
             // Another key is another decision.
             there.client.call("crear_cotizacion", with(quote(), "clave", "otra")).await;
             assert_eq!(orders(&there.odoo).await, before + 2);
