@@ -1,7 +1,7 @@
 //! Changes made by other processes (the commands, later other nodes): the audit is followed, and what is remembered of a changed
 //! tenant is forgotten. The audit row is written in the transaction of the change, so that none is missed.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use chrono::{DateTime, Duration, Utc};
@@ -31,7 +31,7 @@ pub struct ChangeWatch {
 
 struct Seen {
     since: DateTime<Utc>,
-    ids: HashSet<Uuid>,
+    ids: HashMap<Uuid, DateTime<Utc>>,
 }
 
 impl ChangeWatch {
@@ -39,7 +39,7 @@ impl ChangeWatch {
     #[must_use]
     pub fn new(db: DatabaseConnection, clock: Clock, tokens: Tokens, connections: Connections) -> Self {
         let since = clock.now() - Duration::seconds(OVERLAP_S);
-        Self { db, clock, tokens, connections, seen: Arc::new(Mutex::new(Seen { since, ids: HashSet::new() })) }
+        Self { db, clock, tokens, connections, seen: Arc::new(Mutex::new(Seen { since, ids: HashMap::new() })) }
     }
 
     /// Looks once; answers how many tenants were forgotten.
@@ -58,14 +58,16 @@ impl ChangeWatch {
             .all(&self.db)
             .await?;
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
-        let fresh: HashSet<Uuid> = rows.iter().filter(|(id, _, _)| !seen.ids.contains(id)).filter_map(|(_, tenant, _)| *tenant).collect();
+        let fresh: HashSet<Uuid> = rows.iter().filter(|(id, _, _)| !seen.ids.contains_key(id)).filter_map(|(_, tenant, _)| *tenant).collect();
         // Never past what was read, when the limit cut the list; never closer to now than the overlap.
         let last = rows.last().map_or(since, |(_, _, at)| *at);
         let full = rows.len() as u64 == CHANGES_PER_LOOK_MAX;
         let horizon = self.clock.now() - Duration::seconds(OVERLAP_S);
         seen.since = if full { last.min(horizon) } else { horizon.max(since) };
         let floor = seen.since;
-        seen.ids = rows.into_iter().filter(|(_, _, at)| *at >= floor).map(|(id, _, _)| id).collect();
+        // Added to, not replaced: another look may have read more, and ended first.
+        seen.ids.extend(rows.into_iter().map(|(id, _, at)| (id, at)));
+        seen.ids.retain(|_, at| *at >= floor);
         drop(seen);
         for tenant in &fresh {
             let tenant = TenantId::from(*tenant);

@@ -7,6 +7,7 @@ use chrono::{DateTime, Utc};
 use moka::future::Cache;
 use serde_json::Value;
 
+use super::epochs::Epochs;
 use super::tenants::{Tenant, Tenants};
 use crate::ids::TenantId;
 use crate::odoo::{AddressPolicy, OdooClient, OdooConfig, OdooError, OdooLimits};
@@ -58,22 +59,18 @@ pub struct Connections {
     tenants: Tenants,
     addresses: AddressPolicy,
     limits: OdooLimits,
-    /// Keyed by the tenant and the moment of its last edit: a client that was being built from older settings while they were edited
-    /// can never be found by a caller who knows the newer ones.
-    warm: Cache<(TenantId, DateTime<Utc>), Arc<Connection>>,
+    /// Keyed by the tenant, its last edit and when it was last forgotten: a client that was being built from older settings can never be
+    /// found by a caller who knows better, and what is no longer asked for goes by idleness.
+    warm: Cache<(TenantId, DateTime<Utc>, u64), Arc<Connection>>,
+    epochs: Epochs,
 }
 
 impl Connections {
     /// At most `connections_max` warm clients, each dropped after `idle_s` seconds without use.
     #[must_use]
     pub fn new(tenants: Tenants, addresses: AddressPolicy, limits: OdooLimits, connections_max: u64, idle_s: u64) -> Self {
-        let warm = Cache::builder()
-            .max_capacity(connections_max)
-            .time_to_idle(Duration::from_secs(idle_s))
-            .time_to_live(Duration::from_secs(CONNECTION_TTL_S))
-            .support_invalidation_closures()
-            .build();
-        Self { tenants, addresses, limits, warm }
+        let warm = Cache::builder().max_capacity(connections_max).time_to_idle(Duration::from_secs(idle_s)).time_to_live(Duration::from_secs(CONNECTION_TTL_S)).build();
+        Self { tenants, addresses, limits, warm, epochs: Epochs::default() }
     }
 
     /// The tenant's warm client; the first of several waiting calls builds it, the others get the same result.
@@ -81,15 +78,13 @@ impl Connections {
     /// # Errors
     /// See [`ConnectionError`]. A failure is not remembered.
     pub async fn get(&self, tenant: &Tenant) -> Result<Arc<Connection>, Arc<ConnectionError>> {
-        self.warm.try_get_with((tenant.id, tenant.edited_at), self.build(tenant)).await
+        let key = (tenant.id, tenant.edited_at, self.epochs.forgotten_at(tenant.id));
+        self.warm.try_get_with(key, self.build(tenant)).await
     }
 
     /// Forgets a tenant's client: the next call builds a new one from the settings as they are then.
     pub fn forget(&self, tenant: TenantId) {
-        // Fails only without support_invalidation_closures, which `new` sets; forgetting everything is the safe way then.
-        if self.warm.invalidate_entries_if(move |(owner, _), _| *owner == tenant).is_err() {
-            self.warm.invalidate_all();
-        }
+        self.epochs.forget(tenant);
     }
 
     /// How a tenant's Odoo would be connected to, for the doctor.

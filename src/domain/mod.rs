@@ -3,6 +3,7 @@
 pub mod audit;
 pub mod changes;
 pub mod connections;
+pub mod epochs;
 pub mod limits;
 pub mod operations;
 pub mod padron_history;

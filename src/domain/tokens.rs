@@ -4,7 +4,6 @@
 //! characters; the plain token is shown once. A typo is refused by the checksum before anything is looked up.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -17,6 +16,7 @@ use secrecy::{ExposeSecret, SecretString};
 use serde_json::json;
 
 use super::audit::{self, Actor, Change, hex};
+use super::epochs::Epochs;
 use super::tenants::{Permit, Tenant, TenantError, Tenants};
 use crate::clock::Clock;
 use crate::db::{self, entities::api_tokens};
@@ -166,18 +166,18 @@ pub struct Tokens {
     db: DatabaseConnection,
     tenants: Tenants,
     clock: Clock,
-    verified: Cache<[u8; 32], Caller>,
+    /// With the epoch in which it was loaded.
+    verified: Cache<[u8; 32], (Caller, u64)>,
     used: Arc<Mutex<HashMap<TokenId, DateTime<Utc>>>>,
-    /// Grows with every `forget`: what was loaded before one must not be remembered after it.
-    epoch: Arc<AtomicU64>,
+    epochs: Epochs,
 }
 
 impl Tokens {
     /// Over that database; a verified token is believed for `cache_s` seconds unless it is forgotten before.
     #[must_use]
     pub fn new(db: DatabaseConnection, tenants: Tenants, clock: Clock, cache_s: u64, cache_tokens_max: u64) -> Self {
-        let verified = Cache::builder().max_capacity(cache_tokens_max).time_to_live(Duration::from_secs(cache_s)).support_invalidation_closures().build();
-        Self { db, tenants, clock, verified, used: Arc::default(), epoch: Arc::default() }
+        let verified = Cache::builder().max_capacity(cache_tokens_max).time_to_live(Duration::from_secs(cache_s)).build();
+        Self { db, tenants, clock, verified, used: Arc::default(), epochs: Epochs::default() }
     }
 
     /// Checks a presented token.
@@ -190,15 +190,13 @@ impl Tokens {
         }
         let mut hash = [0; 32];
         hash.copy_from_slice(digest(&SHA256, presented.as_bytes()).as_ref());
-        let caller = match self.verified.get(&hash).await {
-            Some(caller) => caller,
+        let remembered = self.verified.get(&hash).await.filter(|(caller, epoch)| self.epochs.holds(caller.inner.tenant.id, *epoch));
+        let caller = match remembered {
+            Some((caller, _)) => caller,
             None => {
-                let epoch = self.epoch.load(Ordering::SeqCst);
+                let epoch = self.epochs.now();
                 let caller = self.load(&hash).await?;
-                self.verified.insert(hash, caller.clone()).await;
-                if self.epoch.load(Ordering::SeqCst) != epoch {
-                    self.verified.invalidate(&hash).await;
-                }
+                self.verified.insert(hash, (caller.clone(), epoch)).await;
                 caller
             }
         };
@@ -216,11 +214,7 @@ impl Tokens {
 
     /// Forgets what is remembered of a tenant's tokens: the next call asks the database.
     pub fn forget(&self, tenant: TenantId) {
-        self.epoch.fetch_add(1, Ordering::SeqCst);
-        // Fails only without support_invalidation_closures, which `new` sets; and then remembering nothing is the safe way.
-        if self.verified.invalidate_entries_if(move |_, caller| caller.inner.tenant.id == tenant).is_err() {
-            self.verified.invalidate_all();
-        }
+        self.epochs.forget(tenant);
     }
 
     /// Writes when tokens were last used. Called now and then by the service, and at its end.
