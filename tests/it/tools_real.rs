@@ -129,11 +129,16 @@ async fn main_job(app: Arc<TestApp>, wire: ProtocolChoice, odoo: OdooClient, tax
 
     // The links open without a login.
     let browser = reqwest::Client::builder().no_proxy().redirect(reqwest::redirect::Policy::none()).build().expect("a client");
-    let page = browser.get(made["enlace"].as_str().expect("a text")).send().await.expect("an answer");
+    // On a server with several databases Odoo shows a visitor no page before the database is chosen (a cookie).
+    let choose = odoo.base_url().join(&format!("web/login?db={}", odoo.database())).expect("an address");
+    let chosen = browser.get(choose).send().await.expect("an answer");
+    let cookie = chosen.headers()["set-cookie"].to_str().expect("a text").split(';').next().expect("a cookie").to_owned();
+    let open = |url: String| browser.get(url).header("cookie", cookie.clone()).send();
+    let page = open(made["enlace"].as_str().expect("a text").to_owned()).await.expect("an answer");
     assert_eq!(page.status(), 200, "{wire}: {}", made["enlace"]);
     assert!(page.text().await.expect("a body").contains(made["numero"].as_str().expect("a text")), "{wire}: the page of this quotation");
     let stranger = made["enlace"].as_str().expect("a text").replace("access_token=", "access_token=0");
-    assert_ne!(browser.get(stranger).send().await.expect("an answer").status(), 200, "{wire}: the token is what opens it");
+    assert_ne!(open(stranger).await.expect("an answer").status(), 200, "{wire}: the token is what opens it");
 }
 
 #[tokio::test]
