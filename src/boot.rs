@@ -8,6 +8,7 @@ use std::time::Duration;
 use anyhow::Context;
 use axum::serve::ListenerExt;
 use tokio::net::TcpListener;
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use url::Url;
@@ -32,22 +33,24 @@ pub struct Service {
     settings: HttpSettings,
     state: AppState,
     worker: UsageWorker,
+    signals: Signals,
     stop: CancellationToken,
 }
 
 impl Service {
-    /// Migrates (unless switched off) and binds.
+    /// Migrates (unless switched off) and binds. From here on a signal is remembered until `run` can answer it.
     ///
     /// # Errors
     /// The database is not up to date and must not be migrated, or the port is taken.
     pub async fn bind(state: AppState, worker: UsageWorker, serve: &ServeConfig) -> anyhow::Result<Self> {
+        let signals = Signals::listen()?;
         db::prepare(&state.db, state.config.no_migrate).await?;
         // Better no service than one that answers every call with an internal error.
         state.tenants.keys_check().await.context("the vault key does not fit the database")?;
         let address = SocketAddr::new(serve.host, serve.port);
         let listener = TcpListener::bind(address).await.with_context(|| format!("listening on {address} (is another program using the port? --port N takes another)"))?;
         let settings = settings(&state.config, serve, listener.local_addr()?)?;
-        Ok(Self { listener, settings, state, worker, stop: CancellationToken::new() })
+        Ok(Self { listener, settings, state, worker, signals, stop: CancellationToken::new() })
     }
 
     /// The address clients use.
@@ -75,12 +78,12 @@ impl Service {
     /// # Errors
     /// The listener failed.
     pub async fn run(self) -> anyhow::Result<()> {
-        let Self { listener, settings, state, worker, stop } = self;
+        let Self { listener, settings, state, worker, signals, stop } = self;
         let background = TaskTracker::new();
         let flushed = CancellationToken::new();
         // The usage worker ends last, after the calls that feed it: it has a stop of its own.
         let usage = spawn(&background, "usage", worker.run(flushed.clone()));
-        spawn(&background, "signals", signals(stop.clone()));
+        spawn(&background, "signals", signals.stop_on_one(stop.clone()));
         spawn(&background, "watch", watch(state.clone(), stop.clone()));
         spawn(&background, "housekeeping", housekeeping(state.clone(), stop.clone()));
         if state.config.padron.padron_fetch {
@@ -159,18 +162,25 @@ fn notify_ready() {
     }
 }
 
-async fn signals(stop: CancellationToken) {
-    use tokio::signal::unix::{SignalKind, signal};
-    let (Ok(mut terminate), Ok(mut interrupt)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt())) else {
-        tracing::error!("signals cannot be received: stop the service with SIGKILL");
-        return;
-    };
-    tokio::select! {
-        _ = terminate.recv() => tracing::info!("SIGTERM: draining"),
-        _ = interrupt.recv() => tracing::info!("interrupted: draining"),
-        () = stop.cancelled() => {}
+/// The two signals that mean "end well".
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    fn listen() -> anyhow::Result<Self> {
+        Ok(Self { terminate: signal(SignalKind::terminate()).context("listening for SIGTERM")?, interrupt: signal(SignalKind::interrupt()).context("listening for SIGINT")? })
     }
-    stop.cancel();
+
+    async fn stop_on_one(mut self, stop: CancellationToken) {
+        tokio::select! {
+            _ = self.terminate.recv() => tracing::info!("SIGTERM: draining"),
+            _ = self.interrupt.recv() => tracing::info!("interrupted: draining"),
+            () = stop.cancelled() => {}
+        }
+        stop.cancel();
+    }
 }
 
 /// Changes made by other processes: tenants and tokens edited, another listing activated.
