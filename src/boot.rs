@@ -47,6 +47,7 @@ impl Service {
         db::prepare(&state.db, state.config.no_migrate).await?;
         // Better no service than one that answers every call with an internal error.
         state.tenants.keys_check().await.context("the vault key does not fit the database")?;
+        worker.recover().await;
         let address = SocketAddr::new(serve.host, serve.port);
         let listener = TcpListener::bind(address).await.with_context(|| format!("listening on {address} (is another program using the port? --port N takes another)"))?;
         let settings = settings(&state.config, serve, listener.local_addr()?)?;

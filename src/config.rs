@@ -101,6 +101,14 @@ pub struct Limits {
     #[arg(long, env = "DUNET_TENANT_BURST_CALLS", default_value_t = 100, global = true, hide_short_help = true)]
     pub tenant_burst_calls: u32,
 
+    /// Writes of one tenant an hour that are executed, all tools together; previews are not counted.
+    #[arg(long, env = "DUNET_TENANT_WRITES_PER_HOUR", default_value_t = 200, global = true, hide_short_help = true)]
+    pub tenant_writes_per_hour: u32,
+
+    /// The same call (token, tool and arguments) within a minute, before the agent is told that it goes round in circles; 0 is no limit.
+    #[arg(long, env = "DUNET_REPEATED_CALLS_PER_MINUTE", default_value_t = 30, global = true, hide_short_help = true)]
+    pub repeated_calls_per_minute: u32,
+
     /// Failed authentications of one address per minute before it is made to wait.
     #[arg(long, env = "DUNET_FAILED_AUTH_PER_MINUTE", default_value_t = 30, global = true, hide_short_help = true)]
     pub failed_auth_per_minute: u32,
@@ -108,6 +116,10 @@ pub struct Limits {
     /// Longest time a verified token is believed without asking the database again, seconds.
     #[arg(long, env = "DUNET_CALLER_CACHE_S", default_value_t = 60, global = true, hide_short_help = true)]
     pub caller_cache_s: u64,
+
+    /// Longest time a verified token is believed while the database is away, seconds: calls go on without it.
+    #[arg(long, env = "DUNET_CALLER_STALE_S", default_value_t = 7_200, global = true, hide_short_help = true)]
+    pub caller_stale_s: u64,
 
     /// Verified tokens kept in memory.
     #[arg(long, env = "DUNET_CALLER_CACHE_TOKENS_MAX", default_value_t = 20_000, global = true, hide_short_help = true)]
@@ -133,9 +145,29 @@ pub struct Limits {
     #[arg(long, env = "DUNET_ODOO_ANSWER_BYTES_MAX", default_value_t = 8_388_608, global = true, hide_short_help = true)]
     pub odoo_answer_bytes_max: usize,
 
-    /// Usage records waiting for the database.
-    #[arg(long, env = "DUNET_USAGE_QUEUE_RECORDS_MAX", default_value_t = 50_000, global = true, hide_short_help = true)]
-    pub usage_queue_records_max: usize,
+    /// Requests of one tenant at its Odoo at the same time; the others wait, those of voice tokens in front.
+    #[arg(long, env = "DUNET_ODOO_PLACES_PER_TENANT", default_value_t = 6, global = true, hide_short_help = true)]
+    pub odoo_places_per_tenant: usize,
+
+    /// Requests of one tenant that may wait for a place.
+    #[arg(long, env = "DUNET_ODOO_WAITING_PER_TENANT_MAX", default_value_t = 64, global = true, hide_short_help = true)]
+    pub odoo_waiting_per_tenant_max: usize,
+
+    /// Failures in a row after which a tenant's Odoo is left alone for a moment.
+    #[arg(long, env = "DUNET_ODOO_FAILURES_MAX", default_value_t = 5, global = true, hide_short_help = true)]
+    pub odoo_failures_max: u32,
+
+    /// How long at first, seconds; twice as long each time it still fails.
+    #[arg(long, env = "DUNET_ODOO_PAUSE_S", default_value_t = 5, global = true, hide_short_help = true)]
+    pub odoo_pause_s: u64,
+
+    /// How long at most, seconds.
+    #[arg(long, env = "DUNET_ODOO_PAUSE_S_MAX", default_value_t = 60, global = true, hide_short_help = true)]
+    pub odoo_pause_s_max: u64,
+
+    /// Usage records kept in memory while neither journal nor database can be written.
+    #[arg(long, env = "DUNET_USAGE_MEMORY_RECORDS_MAX", default_value_t = 50_000, global = true, hide_short_help = true)]
+    pub usage_memory_records_max: usize,
 
     /// Usage records written in one statement.
     #[arg(long, env = "DUNET_USAGE_BATCH_RECORDS_MAX", default_value_t = 500, global = true, hide_short_help = true)]
@@ -187,6 +219,12 @@ impl Config {
             let file = self.data_dir.join("dunet.db");
             SecretString::from(format!("sqlite://{}?mode=rwc", file.display()))
         })
+    }
+
+    /// Where usage is kept until the database has it.
+    #[must_use]
+    pub fn journal_dir(&self) -> PathBuf {
+        self.data_dir.join("journal")
     }
 
     /// Where the padrón's index lives.

@@ -13,10 +13,11 @@ use crate::db;
 use crate::dgii::{Padron, PadronLimits};
 use crate::domain::changes::ChangeWatch;
 use crate::domain::connections::Connections;
-use crate::domain::limits::Limits;
+use crate::domain::lanes::{LaneSettings, Lanes};
+use crate::domain::limits::{LimitSettings, Limits};
 use crate::domain::operations::Operations;
 use crate::domain::tenants::Tenants;
-use crate::domain::tokens::Tokens;
+use crate::domain::tokens::{TokenMemory, Tokens};
 use crate::domain::usage::{UsageSink, UsageWorker};
 use crate::domain::vault::Vault;
 use crate::odoo::{AddressPolicy, OdooLimits};
@@ -66,11 +67,22 @@ impl AppState {
     fn assemble(config: Config, vault: &Vault, clock: &Clock, db: &DatabaseConnection) -> anyhow::Result<(Self, UsageWorker)> {
         let limits = &config.limits;
         let tenants = Tenants::new(db.clone(), vault.clone(), clock.clone());
-        let tokens = Tokens::new(db.clone(), tenants.clone(), clock.clone(), limits.caller_cache_s, limits.caller_cache_tokens_max);
-        let connections = Connections::new(tenants.clone(), addresses(&config), odoo_limits(&config), limits.connections_max, limits.connection_idle_s);
-        let call_limits = Limits::new(db.clone(), clock.clone(), limits.tenant_calls_per_minute, limits.tenant_burst_calls);
+        let memory = TokenMemory { fresh_s: limits.caller_cache_s, stale_s: limits.caller_stale_s, tokens_max: limits.caller_cache_tokens_max };
+        let tokens = Tokens::new(db.clone(), tenants.clone(), clock.clone(), memory);
+        let connections =
+            Connections::new(tenants.clone(), addresses(&config), odoo_limits(&config), Lanes::new(lane_settings(limits)), limits.connections_max, limits.connection_idle_s);
+        let call_limits = Limits::new(
+            db.clone(),
+            clock.clone(),
+            LimitSettings {
+                calls_per_minute: limits.tenant_calls_per_minute,
+                burst_calls: limits.tenant_burst_calls,
+                writes_per_hour: limits.tenant_writes_per_hour,
+                repeats_per_minute: limits.repeated_calls_per_minute,
+            },
+        );
         let flush = Duration::from_millis(limits.usage_flush_ms);
-        let (usage, worker) = UsageSink::new(db.clone(), limits.usage_queue_records_max, limits.usage_batch_records_max, flush);
+        let (usage, worker) = UsageSink::new(db.clone(), config.journal_dir(), limits.usage_memory_records_max, limits.usage_batch_records_max, flush);
         let padron = open_padron(&config)?;
         let tasks = TaskTracker::new();
         let dispatcher = Dispatcher::new(DispatcherParts {
@@ -78,7 +90,7 @@ impl AppState {
             padron: padron.clone(),
             clock: clock.clone(),
             limits: call_limits.clone(),
-            writes: Writes::new(vault, Operations::new(db.clone(), clock.clone()), tasks.clone()),
+            writes: Writes::new(vault, Operations::new(db.clone(), clock.clone()), call_limits.clone(), tasks.clone()),
             deadline: Duration::from_millis(limits.call_deadline_ms),
         });
         let changes = ChangeWatch::new(db.clone(), clock.clone(), tokens.clone(), connections.clone());
@@ -100,6 +112,17 @@ pub fn open_padron(config: &Config) -> anyhow::Result<Padron> {
 
 fn addresses(config: &Config) -> AddressPolicy {
     if config.allow_private_odoo { AddressPolicy::AllowPrivate } else { AddressPolicy::PublicOnly }
+}
+
+fn lane_settings(limits: &crate::config::Limits) -> LaneSettings {
+    LaneSettings {
+        places: limits.odoo_places_per_tenant,
+        waiting_max: limits.odoo_waiting_per_tenant_max,
+        failures_max: limits.odoo_failures_max,
+        pause_s: limits.odoo_pause_s,
+        pause_s_max: limits.odoo_pause_s_max,
+        lanes_max: limits.connections_max,
+    }
 }
 
 fn odoo_limits(config: &Config) -> OdooLimits {

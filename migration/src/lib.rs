@@ -6,6 +6,7 @@ mod m20261122_000001_tenants;
 mod m20261122_000002_usage;
 mod m20261122_000003_operations;
 mod m20261122_000004_padron;
+mod m20261122_000005_pace;
 mod tables;
 
 /// Runs the list.
@@ -20,6 +21,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261122_000002_usage::Migration),
             Box::new(m20261122_000003_operations::Migration),
             Box::new(m20261122_000004_padron::Migration),
+            Box::new(m20261122_000005_pace::Migration),
         ]
     }
 }

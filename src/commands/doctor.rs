@@ -195,7 +195,7 @@ fn key(kind: &OdooErrorKind) -> &'static str {
         OdooErrorKind::UnknownModel | OdooErrorKind::UnknownField | OdooErrorKind::UnknownMethod => "unknown_part",
         OdooErrorKind::DatabaseNotFound => "database_not_found",
         OdooErrorKind::ApiNotInPlan => "api_not_in_plan",
-        OdooErrorKind::Busy { .. } => "busy",
+        OdooErrorKind::Busy { .. } | OdooErrorKind::Crowded { .. } | OdooErrorKind::Paused { .. } => "busy",
         OdooErrorKind::TimedOut { .. } => "timed_out",
         OdooErrorKind::Unreachable => "unreachable",
         OdooErrorKind::AddressRefused => "address_refused",

@@ -100,12 +100,26 @@ pub struct EditArgs {
     /// auto, json2, xmlrpc or jsonrpc.
     #[arg(long)]
     odoo_protocol: Option<ProtocolChoice>,
+    /// Requests per second its Odoo likes: a number, 0 for as fast as it answers, or auto (1 for Odoo Online).
+    #[arg(long, value_name = "N|auto", value_parser = pace)]
+    odoo_requests_per_second: Option<Pace>,
     /// es or en.
     #[arg(long)]
     language: Option<Language>,
     /// confirm (preview first) or direct, for writing tools.
     #[arg(long, value_parser = ["confirm", "direct"])]
     write_policy: Option<String>,
+}
+
+/// Requests per second; none goes by the address.
+#[derive(Clone, Copy, Debug)]
+struct Pace(Option<u32>);
+
+fn pace(text: &str) -> Result<Pace, String> {
+    match text {
+        "auto" => Ok(Pace(None)),
+        number => number.parse().map(|pace| Pace(Some(pace))).map_err(|_| "a whole number or auto".to_owned()),
+    }
 }
 
 /// Runs it.
@@ -155,6 +169,7 @@ pub(super) async fn run(command: TenantCommand, config: &Config, out: Out) -> an
                 odoo_login: args.odoo_user,
                 odoo_secret: args.odoo_secret_file.as_deref().map(secret).transpose()?,
                 odoo_protocol: args.odoo_protocol,
+                odoo_requests_per_second: args.odoo_requests_per_second.map(|pace| pace.0),
                 language: args.language,
                 write_policy: args.write_policy.as_deref().map(WritePolicy::parse),
                 active: None,
@@ -186,6 +201,6 @@ fn shown(tenant: &Tenant) -> Value {
     json!({
         "id": tenant.id, "name": tenant.name, "rnc": tenant.rnc, "plan": tenant.plan.code, "status": status(tenant), "language": tenant.language.as_str(),
         "timezone": tenant.timezone.name(), "write_policy": tenant.write_policy.as_str(), "tools": tools,
-        "odoo": tenant.odoo.as_ref().map(|odoo| json!({ "url": odoo.url, "database": odoo.database, "user": odoo.login, "protocol": odoo.protocol.to_string() })),
+        "odoo": tenant.odoo.as_ref().map(|odoo| json!({ "url": odoo.url, "database": odoo.database, "user": odoo.login, "protocol": odoo.protocol.to_string(), "requests_per_second": tenant.odoo_requests_per_second })),
     })
 }

@@ -8,6 +8,7 @@ use moka::future::Cache;
 use serde_json::Value;
 
 use super::epochs::Epochs;
+use super::lanes::Lanes;
 use super::tenants::{Tenant, Tenants};
 use crate::ids::TenantId;
 use crate::odoo::{AddressPolicy, OdooClient, OdooConfig, OdooError, OdooLimits};
@@ -63,14 +64,15 @@ pub struct Connections {
     /// found by a caller who knows better, and what is no longer asked for goes by idleness.
     warm: Cache<(TenantId, DateTime<Utc>, u64), Arc<Connection>>,
     epochs: Epochs,
+    lanes: Lanes,
 }
 
 impl Connections {
     /// At most `connections_max` warm clients, each dropped after `idle_s` seconds without use.
     #[must_use]
-    pub fn new(tenants: Tenants, addresses: AddressPolicy, limits: OdooLimits, connections_max: u64, idle_s: u64) -> Self {
+    pub fn new(tenants: Tenants, addresses: AddressPolicy, limits: OdooLimits, lanes: Lanes, connections_max: u64, idle_s: u64) -> Self {
         let warm = Cache::builder().max_capacity(connections_max).time_to_idle(Duration::from_secs(idle_s)).time_to_live(Duration::from_secs(CONNECTION_TTL_S)).build();
-        Self { tenants, addresses, limits, warm, epochs: Epochs::default() }
+        Self { tenants, addresses, limits, warm, epochs: Epochs::default(), lanes }
     }
 
     /// The tenant's warm client; the first of several waiting calls builds it, the others get the same result.
@@ -85,6 +87,18 @@ impl Connections {
     /// Forgets a tenant's client: the next call builds a new one from the settings as they are then.
     pub fn forget(&self, tenant: TenantId) {
         self.epochs.forget(tenant);
+    }
+
+    /// Warm clients.
+    #[must_use]
+    pub fn warm(&self) -> u64 {
+        self.warm.entry_count()
+    }
+
+    /// Tenants whose Odoo fails and is left alone at the moment.
+    #[must_use]
+    pub fn paused(&self) -> usize {
+        self.lanes.paused()
     }
 
     /// How a tenant's Odoo would be connected to, for the doctor.
@@ -106,7 +120,7 @@ impl Connections {
     }
 
     async fn build(&self, tenant: &Tenant) -> Result<Arc<Connection>, ConnectionError> {
-        let client = OdooClient::connect(self.config(tenant)?).await.map_err(ConnectionError::Odoo)?;
+        let client = OdooClient::connect_through(self.config(tenant)?, Some(self.lanes.get(tenant))).await.map_err(ConnectionError::Odoo)?;
         tracing::info!(tenant.id = %tenant.id, odoo.version = %client.version().text, odoo.protocol = ?client.protocol(), "connected to the tenant's Odoo");
         let facts = Cache::builder().max_capacity(FACTS_PER_TENANT_MAX).time_to_live(Duration::from_secs(FACTS_TTL_S)).build();
         Ok(Arc::new(Connection { client, facts }))

@@ -1,11 +1,16 @@
-//! Limits: calls per minute of a tenant, calls an hour of a tool, calls a month of a plan.
+//! Limits: calls per minute of a tenant, calls an hour of a tool, writes an hour of a tenant, repetitions of the same call, calls a month of
+//! a plan.
 //!
-//! All in memory; the month is counted from `tool_usage` when a tenant is first seen. A refusal says which limit and until when.
+//! All are counted in memory, so that a warm call asks no database. What a restart must not forget is read back when a tenant is first seen:
+//! the month and the last hour from `tool_usage` (where the journal of a killed process was delivered before), the writes from
+//! `operations`. The burst per minute and the repetitions start anew: they are shorter than a restart. A refusal says which limit and
+//! until when.
 
-use std::collections::HashMap;
+use std::hash::{BuildHasher, RandomState};
 use std::num::NonZeroU32;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use chrono::{DateTime, NaiveDate, Utc};
 use governor::clock::Clock as _;
@@ -13,15 +18,44 @@ use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter};
 use moka::future::Cache;
 use sea_orm::{ColumnTrait, DatabaseConnection, DbErr, EntityTrait, PaginatorTrait, QueryFilter};
 
+use super::hours::Hours;
 use super::plans::Plan;
 use super::tenants::Tenant;
 use crate::clock::{Clock, billing_month, next_billing_month};
 use crate::db::entities::tool_usage;
-use crate::ids::TenantId;
+use crate::ids::{TenantId, TokenId};
 
-const HOUR_MICROS: i64 = 3_600_000_000;
 /// Months remembered: one per tenant seen.
 const MONTHS_MAX: u64 = 50_000;
+/// Tenants whose last hour is remembered.
+const HOURS_MAX: u64 = 50_000;
+/// An hour that nobody asked for means nothing any more.
+const HOURS_IDLE: Duration = Duration::from_secs(2 * 3600);
+/// Different calls of the last minute that are remembered.
+const REPEATS_MAX: u64 = 100_000;
+const REPEATS_WINDOW_S: i64 = 60;
+
+/// The limits that are the same for every tenant.
+#[derive(Clone, Copy, Debug)]
+pub struct LimitSettings {
+    /// Sustained calls of one tenant per minute.
+    pub calls_per_minute: u32,
+    /// Calls of one tenant at once.
+    pub burst_calls: u32,
+    /// Executed writes of one tenant an hour.
+    pub writes_per_hour: u32,
+    /// The same call (token, tool, arguments) within a minute; 0 is no limit.
+    pub repeats_per_minute: u32,
+}
+
+/// A limit is reached.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Refused {
+    /// How many are allowed.
+    pub limit: u32,
+    /// Seconds until one more is, at least 1.
+    pub wait_s: u64,
+}
 
 /// The month's quota as it stands.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -67,46 +101,88 @@ impl Reservation {
 pub struct Limits {
     db: DatabaseConnection,
     clock: Clock,
+    settings: LimitSettings,
+    began: DateTime<Utc>,
     burst: Arc<DefaultKeyedRateLimiter<TenantId>>,
-    hourly: Arc<Mutex<HashMap<(TenantId, &'static str), i64>>>,
+    hours: Cache<TenantId, Arc<Hours>>,
+    repeats: Cache<(TenantId, u64), Arc<Repeat>>,
+    hasher: Arc<RandomState>,
     months: Cache<(TenantId, i32), Arc<AtomicU32>>,
 }
 
+/// How often the same call was made since.
+struct Repeat {
+    since_s: i64,
+    calls: AtomicU32,
+}
+
 impl Limits {
-    /// `calls_per_minute` sustained and `burst_calls` at once, for every tenant.
+    /// Over that database.
     #[must_use]
-    pub fn new(db: DatabaseConnection, clock: Clock, calls_per_minute: u32, burst_calls: u32) -> Self {
-        let one = NonZeroU32::MIN;
-        let quota = Quota::per_minute(NonZeroU32::new(calls_per_minute).unwrap_or(one)).allow_burst(NonZeroU32::new(burst_calls).unwrap_or(one));
-        Self { db, clock, burst: Arc::new(RateLimiter::keyed(quota)), hourly: Arc::default(), months: Cache::builder().max_capacity(MONTHS_MAX).build() }
+    pub fn new(db: DatabaseConnection, clock: Clock, settings: LimitSettings) -> Self {
+        let at_least_one = |count| NonZeroU32::new(count).unwrap_or(NonZeroU32::MIN);
+        let quota = Quota::per_minute(at_least_one(settings.calls_per_minute)).allow_burst(at_least_one(settings.burst_calls));
+        Self {
+            db,
+            began: clock.now(),
+            clock,
+            settings,
+            burst: Arc::new(RateLimiter::keyed(quota)),
+            hours: Cache::builder().max_capacity(HOURS_MAX).time_to_idle(HOURS_IDLE).build(),
+            repeats: Cache::builder().max_capacity(REPEATS_MAX).time_to_live(Duration::from_secs(REPEATS_WINDOW_S.unsigned_abs())).build(),
+            hasher: Arc::default(),
+            months: Cache::builder().max_capacity(MONTHS_MAX).build(),
+        }
     }
 
     /// One more request of that tenant.
     ///
     /// # Errors
-    /// Too many; the seconds to wait.
-    pub fn tenant_take(&self, tenant: TenantId) -> Result<(), u64> {
+    /// Too many per minute.
+    pub fn tenant_take(&self, tenant: TenantId) -> Result<(), Refused> {
         self.burst.check_key(&tenant).map_err(|refused| {
             let wait = refused.wait_time_from(governor::clock::DefaultClock::default().now());
-            wait.as_secs().max(1)
+            Refused { limit: self.settings.calls_per_minute, wait_s: wait.as_millis().div_ceil(1_000).try_into().unwrap_or(u64::MAX).max(1) }
         })
     }
 
-    /// One more call of that tool, of `per_hour` allowed (generic cell rate algorithm: the whole hour's calls may come at once).
+    /// One more call of that tool, of `per_hour` allowed; the whole hour's calls may come at once.
     ///
     /// # Errors
-    /// Too many; the seconds to wait.
-    pub fn tool_take(&self, tenant: TenantId, tool: &'static str, per_hour: u32) -> Result<(), u64> {
-        let now = self.clock.now().timestamp_micros();
-        let Some(step) = HOUR_MICROS.checked_div(i64::from(per_hour)) else { return Err(3600) };
-        let mut hourly = self.hourly.lock().unwrap_or_else(PoisonError::into_inner);
-        let due = hourly.entry((tenant, tool)).or_insert(now);
-        let next = (*due).max(now) + step;
-        if next - now > HOUR_MICROS {
-            return Err(u64::try_from((next - now - HOUR_MICROS) / 1_000_000).unwrap_or_default().max(1));
+    /// Too many.
+    pub async fn tool_take(&self, tenant: TenantId, tool: &'static str, per_hour: u32) -> Result<(), Refused> {
+        self.hours(tenant).await.tool_take(tool, per_hour, self.clock.now())
+    }
+
+    /// One more write that is about to be executed.
+    ///
+    /// # Errors
+    /// Too many.
+    pub async fn write_take(&self, tenant: TenantId) -> Result<(), Refused> {
+        self.hours(tenant).await.write_take(self.settings.writes_per_hour, self.clock.now())
+    }
+
+    /// The same call once more: an agent that goes round in circles is told so before it has used up the month.
+    ///
+    /// # Errors
+    /// Too often within a minute.
+    pub async fn repeat_take(&self, tenant: TenantId, token: TokenId, tool: &str, arguments: &str) -> Result<(), Refused> {
+        let limit = self.settings.repeats_per_minute;
+        if limit == 0 {
+            return Ok(());
         }
-        *due = next;
-        Ok(())
+        let now_s = self.clock.now().timestamp();
+        let key = (tenant, self.hasher.hash_one((token, tool, arguments)));
+        let begin = async { Arc::new(Repeat { since_s: now_s, calls: AtomicU32::new(0) }) };
+        let mut repeat = self.repeats.get_with(key, begin).await;
+        if now_s - repeat.since_s >= REPEATS_WINDOW_S {
+            repeat = Arc::new(Repeat { since_s: now_s, calls: AtomicU32::new(0) });
+            self.repeats.insert(key, Arc::clone(&repeat)).await;
+        }
+        if repeat.calls.fetch_add(1, Ordering::Relaxed) < limit {
+            return Ok(());
+        }
+        Err(Refused { limit, wait_s: u64::try_from(repeat.since_s + REPEATS_WINDOW_S - now_s).unwrap_or_default().max(1) })
     }
 
     /// Reserves one call of the month.
@@ -116,15 +192,32 @@ impl Limits {
     pub async fn month_reserve(&self, tenant: &Tenant) -> Result<Result<Reservation, QuotaExhausted>, Arc<DbErr>> {
         let now = self.clock.now();
         let month = billing_month(now);
-        let used = self.months.try_get_with((tenant.id, month), self.month_count(tenant.id, month)).await?;
+        let used = match self.months.try_get_with((tenant.id, month), self.month_count(tenant.id, month)).await {
+            Ok(used) => used,
+            // The month turned while we ran and the database is away: every call of this month has passed here, so the count begins at nothing.
+            Err(error) if billing_month(self.began) < month => {
+                tracing::warn!(%error, tenant.id = %tenant.id, "a new month is counted without the database");
+                self.months.get_with((tenant.id, month), async { Arc::default() }).await
+            }
+            Err(error) => return Err(error),
+        };
         Ok(reserve(&used, &tenant.plan, now))
     }
 
     /// Forgets what has become meaningless. Called now and then.
     pub fn prune(&self) {
         self.burst.retain_recent();
-        let now = self.clock.now().timestamp_micros();
-        self.hourly.lock().unwrap_or_else(PoisonError::into_inner).retain(|_, due| *due > now);
+    }
+
+    async fn hours(&self, tenant: TenantId) -> Arc<Hours> {
+        let load = async {
+            Arc::new(Hours::load(&self.db, tenant, self.clock.now()).await.unwrap_or_else(|error| {
+                // A limit is no reason to refuse everybody while the database is away.
+                tracing::warn!(%error, tenant.id = %tenant, "the last hour of a tenant could not be read: its hourly limits begin anew");
+                Hours::default()
+            }))
+        };
+        self.hours.get_with(tenant, load).await
     }
 
     async fn month_count(&self, tenant: TenantId, month: i32) -> Result<Arc<AtomicU32>, DbErr> {
@@ -180,20 +273,44 @@ mod tests {
         assert!(reserve(&used, &plan(Some(100)), now).is_ok());
     }
 
-    #[tokio::test]
-    async fn a_tool_refills_within_the_hour() {
-        let clock = Clock::fixed("2026-11-22T12:00:00Z".parse().unwrap());
+    async fn limits(clock: &Clock) -> Limits {
         let db = sea_orm::Database::connect("sqlite::memory:").await.unwrap();
-        let limits = Limits::new(db, clock.clone(), 60, 10);
+        Limits::new(db, clock.clone(), LimitSettings { calls_per_minute: 60, burst_calls: 10, writes_per_hour: 2, repeats_per_minute: 3 })
+    }
+
+    #[tokio::test]
+    async fn without_a_database_limits_count_all_the_same() {
+        let clock = Clock::fixed("2026-11-22T12:00:00Z".parse().unwrap());
+        let limits = limits(&clock).await;
         let tenant = TenantId::new();
         for _ in 0..4 {
-            limits.tool_take(tenant, "t", 4).unwrap();
+            limits.tool_take(tenant, "t", 4).await.unwrap();
         }
-        assert_eq!(limits.tool_take(tenant, "t", 4), Err(900));
-        limits.tool_take(TenantId::new(), "t", 4).unwrap();
-        clock.advance(chrono::Duration::seconds(900));
-        limits.tool_take(tenant, "t", 4).unwrap();
-        assert!(limits.tool_take(tenant, "t", 4).is_err());
-        assert!(limits.tool_take(tenant, "none", 0).is_err());
+        assert_eq!(limits.tool_take(tenant, "t", 4).await, Err(Refused { limit: 4, wait_s: 900 }));
+        limits.tool_take(TenantId::new(), "t", 4).await.unwrap();
+        limits.write_take(tenant).await.unwrap();
+        limits.write_take(tenant).await.unwrap();
+        assert_eq!(limits.write_take(tenant).await, Err(Refused { limit: 2, wait_s: 1800 }));
+        let refused = (0..20).find_map(|_| limits.tenant_take(tenant).err());
+        assert_eq!(refused, Some(Refused { limit: 60, wait_s: 1 }));
+    }
+
+    #[tokio::test]
+    async fn the_same_call_again_and_again_is_refused_for_the_rest_of_its_minute() {
+        let clock = Clock::fixed("2026-11-22T12:00:00Z".parse().unwrap());
+        let limits = limits(&clock).await;
+        let (tenant, token) = (TenantId::new(), TokenId::new());
+        for _ in 0..3 {
+            limits.repeat_take(tenant, token, "t", "{}").await.unwrap();
+        }
+        clock.advance(chrono::Duration::seconds(20));
+        assert_eq!(limits.repeat_take(tenant, token, "t", "{}").await, Err(Refused { limit: 3, wait_s: 40 }));
+        // Another call, token or tenant is another call.
+        limits.repeat_take(tenant, token, "t", "{1}").await.unwrap();
+        limits.repeat_take(tenant, token, "u", "{}").await.unwrap();
+        limits.repeat_take(tenant, TokenId::new(), "t", "{}").await.unwrap();
+        limits.repeat_take(TenantId::new(), token, "t", "{}").await.unwrap();
+        clock.advance(chrono::Duration::seconds(40));
+        limits.repeat_take(tenant, token, "t", "{}").await.unwrap();
     }
 }

@@ -4,6 +4,8 @@ pub mod audit;
 pub mod changes;
 pub mod connections;
 pub mod epochs;
+mod hours;
+pub mod lanes;
 pub mod limits;
 pub mod operations;
 pub mod padron_history;

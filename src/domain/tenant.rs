@@ -87,6 +87,8 @@ pub struct Tenant {
     pub write_policy: WritePolicy,
     /// Its Odoo, once connected.
     pub odoo: Option<OdooSettings>,
+    /// Requests per second its Odoo likes; none goes by its address, 0 is no limit.
+    pub odoo_requests_per_second: Option<u32>,
     /// When it was last edited, UTC.
     pub edited_at: DateTime<Utc>,
     pub(super) data_key: Sealed,
@@ -142,6 +144,7 @@ impl Tenant {
             timezone: client.timezone.parse().unwrap_or(chrono_tz::America::Santo_Domingo),
             write_policy,
             odoo,
+            odoo_requests_per_second: client.odoo_requests_per_second.and_then(|pace| u32::try_from(pace).ok()),
             edited_at: client.updated_at,
             data_key: Sealed(client.data_key_sealed),
             rows,

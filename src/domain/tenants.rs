@@ -105,6 +105,8 @@ pub struct TenantEdit {
     pub odoo_secret: Option<SecretString>,
     /// Wire.
     pub odoo_protocol: Option<ProtocolChoice>,
+    /// Requests per second its Odoo likes; the inner none goes by its address, 0 is no limit.
+    pub odoo_requests_per_second: Option<Option<u32>>,
     /// Language.
     pub language: Option<Language>,
     /// Policy for writing tools.
@@ -177,6 +179,7 @@ impl Tenants {
             data_key_sealed: data_key.0,
             created_at: now,
             updated_at: now,
+            odoo_requests_per_second: None,
         };
         let after = public_json(&row);
         let transaction = db::begin_write(&self.db).await?;
@@ -249,6 +252,7 @@ impl Tenants {
         row.odoo_database = edit.odoo_database.or(row.odoo_database);
         row.odoo_login = edit.odoo_login.or(row.odoo_login);
         row.odoo_protocol = edit.odoo_protocol.map_or(row.odoo_protocol, |protocol| protocol.to_string());
+        row.odoo_requests_per_second = edit.odoo_requests_per_second.map_or(row.odoo_requests_per_second, |pace| pace.map(|pace| i32::try_from(pace).unwrap_or(i32::MAX)));
         row.language = edit.language.map_or(row.language, |language| language.as_str().to_owned());
         row.write_policy = edit.write_policy.map_or(row.write_policy, |policy| policy.as_str().to_owned());
         row.status = edit.active.map_or(row.status, |active| if active { "active" } else { "suspended" }.to_owned());

@@ -14,11 +14,12 @@ use ring::rand::{SecureRandom, SystemRandom};
 use sea_orm::{ActiveModelTrait, ColumnTrait, DatabaseConnection, DbErr, EntityTrait, IntoActiveModel, QueryFilter, QueryOrder, Set};
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::json;
+use tokio::time::Instant;
 
 use super::audit::{self, Actor, Change, hex};
 use super::epochs::Epochs;
 use super::tenants::{Permit, Tenant, TenantError, Tenants};
-use crate::clock::Clock;
+use crate::clock::{Clock, instant};
 use crate::db::{self, entities::api_tokens};
 use crate::ids::{TenantId, TokenId};
 use crate::text::Language;
@@ -30,6 +31,9 @@ const CHECKSUM_CHARS: usize = 6;
 const BASE62: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
 /// The longest grace a rotated token keeps working, seconds (7 days).
 pub const ROTATION_GRACE_S_MAX: i64 = 7 * 24 * 3600;
+/// A remembered token does not wait longer for the database than this; then the database counts as away for so long.
+const AWAY_AFTER: Duration = Duration::from_secs(1);
+const AWAY_FOR: Duration = Duration::from_secs(5);
 /// The longest lifetime of a token, days (5 years).
 pub const LIFETIME_DAYS_MAX: i64 = 5 * 366;
 
@@ -107,6 +111,12 @@ impl Caller {
         self.inner.language
     }
 
+    /// The packs it is limited to; none is all.
+    #[must_use]
+    pub fn packs(&self) -> Option<&[String]> {
+        self.inner.packs.as_deref()
+    }
+
     /// How it may use that tool of those packs; none when it may not.
     #[must_use]
     pub fn permit(&self, tool: &str, packs: &[&str]) -> Option<Permit> {
@@ -160,24 +170,46 @@ pub struct TokenView {
     pub last_used_at: Option<DateTime<Utc>>,
 }
 
+/// A token that was checked.
+#[derive(Clone)]
+struct Verified {
+    caller: Caller,
+    /// The epoch in which it was loaded.
+    epoch: u64,
+    at: Instant,
+}
+
+/// How a service remembers verified tokens.
+#[derive(Clone, Copy, Debug)]
+pub struct TokenMemory {
+    /// Believed for so long without asking, seconds.
+    pub fresh_s: u64,
+    /// Believed for so long while the database is away (so that nothing can have been revoked in it by us), seconds.
+    pub stale_s: u64,
+    /// Tokens remembered.
+    pub tokens_max: u64,
+}
+
 /// The operations on tokens, with the memory of verified ones. Cheap to clone.
 #[derive(Clone)]
 pub struct Tokens {
     db: DatabaseConnection,
     tenants: Tenants,
     clock: Clock,
-    /// With the epoch in which it was loaded.
-    verified: Cache<[u8; 32], (Caller, u64)>,
+    verified: Cache<[u8; 32], Verified>,
+    fresh_s: u64,
+    /// The database did not answer; until then it is not asked about tokens that are remembered.
+    away_until: Arc<Mutex<Option<Instant>>>,
     used: Arc<Mutex<HashMap<TokenId, DateTime<Utc>>>>,
     epochs: Epochs,
 }
 
 impl Tokens {
-    /// Over that database; a verified token is believed for `cache_s` seconds unless it is forgotten before.
+    /// Over that database; a verified token is believed for a while unless it is forgotten before.
     #[must_use]
-    pub fn new(db: DatabaseConnection, tenants: Tenants, clock: Clock, cache_s: u64, cache_tokens_max: u64) -> Self {
-        let verified = Cache::builder().max_capacity(cache_tokens_max).time_to_live(Duration::from_secs(cache_s)).build();
-        Self { db, tenants, clock, verified, used: Arc::default(), epochs: Epochs::default() }
+    pub fn new(db: DatabaseConnection, tenants: Tenants, clock: Clock, memory: TokenMemory) -> Self {
+        let verified = Cache::builder().max_capacity(memory.tokens_max).time_to_live(Duration::from_secs(memory.stale_s.max(memory.fresh_s))).build();
+        Self { db, tenants, clock, verified, fresh_s: memory.fresh_s, away_until: Arc::default(), used: Arc::default(), epochs: Epochs::default() }
     }
 
     /// Checks a presented token.
@@ -190,15 +222,10 @@ impl Tokens {
         }
         let mut hash = [0; 32];
         hash.copy_from_slice(digest(&SHA256, presented.as_bytes()).as_ref());
-        let remembered = self.verified.get(&hash).await.filter(|(caller, epoch)| self.epochs.holds(caller.inner.tenant.id, *epoch));
+        let remembered = self.verified.get(&hash).await.filter(|known| self.epochs.holds(known.caller.inner.tenant.id, known.epoch));
         let caller = match remembered {
-            Some((caller, _)) => caller,
-            None => {
-                let epoch = self.epochs.now();
-                let caller = self.load(&hash).await?;
-                self.verified.insert(hash, (caller.clone(), epoch)).await;
-                caller
-            }
+            Some(known) if known.at.elapsed().as_secs() < self.fresh_s || self.is_away() => known.caller,
+            known => self.load_or(known, &hash).await?,
         };
         // Looked at every time: a remembered token does not outlive its end.
         let now = self.clock.now();
@@ -322,6 +349,34 @@ impl Tokens {
         transaction.commit().await?;
         self.forget(tenant);
         Ok(())
+    }
+
+    /// Asks the database; when it does not answer, what is remembered is believed, so that calls go on without it.
+    async fn load_or(&self, known: Option<Verified>, hash: &[u8; 32]) -> Result<Caller, TokenRefusal> {
+        let epoch = self.epochs.now();
+        let loaded = match &known {
+            None => self.load(hash).await,
+            Some(_) => tokio::time::timeout(AWAY_AFTER, self.load(hash)).await.unwrap_or_else(|_| Err(TokenRefusal::Unavailable("the database is slow".to_owned()))),
+        };
+        match (loaded, known) {
+            (Ok(caller), _) => {
+                self.verified.insert(*hash, Verified { caller: caller.clone(), epoch, at: instant() }).await;
+                Ok(caller)
+            }
+            (Err(TokenRefusal::Unavailable(cause)), Some(known)) => {
+                tracing::warn!(%cause, "tokens cannot be checked now: those that are remembered are believed");
+                *self.away_until.lock().unwrap_or_else(PoisonError::into_inner) = Some(instant() + AWAY_FOR);
+                Ok(known.caller)
+            }
+            (Err(refusal), _) => {
+                self.verified.invalidate(hash).await;
+                Err(refusal)
+            }
+        }
+    }
+
+    fn is_away(&self) -> bool {
+        self.away_until.lock().unwrap_or_else(PoisonError::into_inner).is_some_and(|until| instant() < until)
     }
 
     async fn load(&self, hash: &[u8; 32]) -> Result<Caller, TokenRefusal> {

@@ -19,7 +19,7 @@ use tower_governor::key_extractor::KeyExtractor;
 use tower_governor::{GovernorError, GovernorLayer};
 
 use super::json_rpc;
-use crate::domain::limits::Limits;
+use crate::domain::limits::{Limits, Refused};
 use crate::domain::tokens::{Caller, TokenRefusal, Tokens};
 use crate::http::client_address::ClientAddress;
 
@@ -125,7 +125,9 @@ pub(super) async fn tenant_rate_layer(State(limits): State<Limits>, request: Req
     };
     match limits.tenant_take(caller.tenant().id) {
         Ok(()) => next.run(request).await,
-        Err(wait_s) => wait(wait_s, "demasiadas llamadas de esta empresa por minuto / too many calls of this company per minute"),
+        Err(Refused { limit, wait_s }) => {
+            wait(wait_s, &format!("límite de {limit} llamadas por minuto de esta empresa: espere {wait_s} s / this company's limit of {limit} calls a minute: wait {wait_s} s"))
+        }
     }
 }
 

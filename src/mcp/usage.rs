@@ -44,7 +44,7 @@ impl Drop for Closing {
                 request.id = %record.request_id,
                 "tool call"
             );
-            self.sink.record(record);
+            self.sink.record(&record);
         }
     }
 }

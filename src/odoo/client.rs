@@ -6,10 +6,12 @@
 
 use super::config::Protocol;
 use super::error::{OdooError, OdooErrorKind as Kind};
+use super::flights::{Flights, flight_key};
+use super::gate::{Turn, Urgency};
 use super::http::{Credentials, Http};
 use super::meter::CallMeter;
 use super::version::OdooVersion;
-use super::wire::call::Call;
+use super::wire::call::{Call, Outgoing};
 use super::wire::xmlrpc_object::Outcome;
 use super::wire::{json2, jsonrpc, xmlrpc_object};
 use super::{classify::Subject, domain_parse::is_field_path};
@@ -29,7 +31,7 @@ static RECORDS: LazyLock<Regex> = LazyLock::new(|| Regex::new(r"^[a-z][a-z0-9_]*
 pub struct OdooClient {
     pub(super) shared: Arc<Shared>,
     pub(super) context: Arc<Map<String, Value>>,
-    pub(super) deadline: Option<Instant>,
+    pub(super) turn: Turn,
     pub(super) meter: Arc<CallMeter>,
 }
 
@@ -44,6 +46,7 @@ pub(super) struct Shared {
     pub(super) uid: i64,
     pub(super) lang: Option<String>,
     pub(super) tz: Option<String>,
+    pub(super) flights: Flights,
 }
 
 impl fmt::Debug for OdooClient {
@@ -119,7 +122,13 @@ impl OdooClient {
     /// A clone whose every request ends by then, with [`Kind::TimedOut`].
     #[must_use]
     pub fn with_deadline(&self, at: Instant) -> OdooClient {
-        OdooClient { deadline: Some(at), ..self.clone() }
+        OdooClient { turn: Turn { deadline: Some(at), ..self.turn }, ..self.clone() }
+    }
+
+    /// A clone whose requests go before or after those of others where not all can go at once.
+    #[must_use]
+    pub fn with_urgency(&self, urgency: Urgency) -> OdooClient {
+        OdooClient { turn: Turn { urgency, ..self.turn }, ..self.clone() }
     }
 
     /// A clone that counts its requests here.
@@ -167,7 +176,22 @@ impl OdooClient {
             Protocol::JsonRpc => jsonrpc::request(&call, &shared.database, shared.uid, secret),
             Protocol::XmlRpc => xmlrpc_object::request(&call, &shared.database, shared.uid, secret),
         };
-        let answer = shared.http.post(&outgoing, shared.credentials.as_ref(), self.deadline, repeatable, &self.meter).await?;
+        if repeatable {
+            let key = flight_key(&outgoing, self.turn.urgency);
+            let (client, model, method) = (self.clone(), model.to_owned(), method.to_owned());
+            return shared.flights.join(key, self.turn.deadline, &self.meter, move || async move { client.perform(&outgoing, &model, &method, true).await }).await;
+        }
+        // What is read from now on must not be the answer to a question that was asked before this write.
+        shared.flights.forget();
+        let result = self.perform(&outgoing, model, method, false).await;
+        shared.flights.forget();
+        result
+    }
+
+    async fn perform(&self, outgoing: &Outgoing, model: &str, method: &str, repeatable: bool) -> Result<Outcome, OdooError> {
+        let shared = &*self.shared;
+        let secret = shared.secret.expose_secret();
+        let answer = shared.http.post(outgoing, shared.credentials.as_ref(), self.turn, repeatable, &self.meter).await?;
         let subject = Subject { model, method, uid: shared.uid, database: &shared.database, writes: !repeatable };
         let limits = shared.http.limits.decode();
         let online = shared.http.online || shared.version.is_saas();

@@ -9,6 +9,8 @@ use super::classify::Subject;
 use super::client::{OdooClient, Shared, object, without};
 use super::config::{OdooConfig, Protocol, ProtocolChoice};
 use super::error::{OdooError, OdooErrorKind as Kind};
+use super::flights::Flights;
+use super::gate::{RequestGate, Turn};
 use super::http::{Credentials, Http};
 use super::meter::CallMeter;
 use super::version::{MAJOR_MIN, OdooVersion};
@@ -26,7 +28,15 @@ impl OdooClient {
     /// # Errors
     /// Any [`OdooError`] whose kind fits: the address, the server, the version, the database or the credentials.
     pub async fn connect(config: OdooConfig) -> Result<OdooClient, OdooError> {
-        let http = Http::new(&config)?;
+        Self::connect_through(config, None).await
+    }
+
+    /// The same, with a gate before every request: those of the login, too.
+    ///
+    /// # Errors
+    /// Any [`OdooError`] whose kind fits, those of the gate among them.
+    pub async fn connect_through(config: OdooConfig, gate: Option<Arc<dyn RequestGate>>) -> Result<OdooClient, OdooError> {
+        let http = Http::new(&config, gate)?;
         let meter = Arc::new(CallMeter::default());
         let version = detect(&http, &meter).await?;
         sign_in(config, http, version, meter).await
@@ -45,10 +55,10 @@ struct Login {
 /// Asks for the version, without credentials.
 pub(super) async fn detect(http: &Http, meter: &CallMeter) -> Result<OdooVersion, OdooError> {
     let asked = Outgoing { path: "web/webclient/version_info".to_owned(), content_type: "application/json", body: b"{}".to_vec(), in_headers: false };
-    let mut answer = http.post(&asked, None, None, true, meter).await?;
+    let mut answer = http.post(&asked, None, Turn::default(), true, meter).await?;
     if matches!(answer.status, 404 | 405) {
         // A proxy that only lets the API through.
-        answer = http.post(&jsonrpc::service("common", "version", &[]), None, None, true, meter).await?;
+        answer = http.post(&jsonrpc::service("common", "version", &[]), None, Turn::default(), true, meter).await?;
     }
     let subject = Subject::default();
     let value = json::decode(&answer.body, &http.limits.decode()).map_err(|why| foreign(&answer, None, &why, &subject, false))?;
@@ -66,9 +76,9 @@ pub(super) async fn sign_in(config: OdooConfig, http: Http, version: OdooVersion
     let login = attempt.choose().await.map_err(|error| without(error, config.secret.expose_secret()))?;
     let Login { protocol, credentials, uid, lang, tz } = login;
     let mut client = OdooClient {
-        shared: Arc::new(Shared { http, version, protocol, database: config.database, secret: config.secret, credentials, uid, lang, tz }),
+        shared: Arc::new(Shared { http, version, protocol, database: config.database, secret: config.secret, credentials, uid, lang, tz, flights: Flights::default() }),
         context: Arc::new(Map::new()),
-        deadline: None,
+        turn: Turn::default(),
         meter,
     };
     if protocol != Protocol::Json2 {
@@ -125,7 +135,7 @@ impl Attempt<'_> {
     async fn json2(&self) -> Result<Login, OdooError> {
         let credentials = Credentials::new(self.secret(), &self.config.database)?;
         let call = Call { model: "res.users", method: "context_get", ids: None, named: Map::new(), context: Map::new() };
-        let answer = self.http.post(&json2::request(&call), Some(&credentials), None, true, self.meter).await?;
+        let answer = self.http.post(&json2::request(&call), Some(&credentials), Turn::default(), true, self.meter).await?;
         let subject = Subject { model: "res.users", method: "context_get", database: &self.config.database, ..Subject::default() };
         let mut found = json2::answer(&answer, &self.http.limits.decode(), &subject, self.online())?;
         let uid = found["uid"].as_i64().ok_or_else(|| OdooError::new(Kind::ServerFault, "Odoo did not say who signed in", found.to_string()))?;
@@ -137,7 +147,7 @@ impl Attempt<'_> {
         let params = [json!(self.config.database), json!(self.config.login), json!(self.secret()), json!({})];
         let xml = protocol == Protocol::XmlRpc;
         let outgoing = if xml { xmlrpc_object::common("authenticate", &params) } else { jsonrpc::service("common", "authenticate", &params) };
-        let answer = self.http.post(&outgoing, None, None, true, self.meter).await?;
+        let answer = self.http.post(&outgoing, None, Turn::default(), true, self.meter).await?;
         let limits = self.http.limits.decode();
         let subject = Subject { method: "authenticate", database: &self.config.database, ..Subject::default() };
         let found =

@@ -47,6 +47,16 @@ pub enum OdooErrorKind {
         /// Seconds to wait, where the server says so.
         retry_after_s: Option<u64>,
     },
+    /// The gate in front of the client: too many requests at once, and the turn did not come. Nothing was sent.
+    Crowded {
+        /// How many may be under way at once.
+        places: usize,
+    },
+    /// The gate in front of the client: this server failed several times in a row and is left alone. Nothing was sent.
+    Paused {
+        /// Seconds until it is tried again.
+        retry_after_s: u64,
+    },
     /// No answer in time.
     TimedOut {
         /// Whether the request had been (at least partly) sent.
@@ -94,7 +104,15 @@ impl OdooError {
     /// Whether the same **read** may succeed a little later. A write must look at [`Self::outcome_unknown`] first.
     #[must_use]
     pub fn retryable(&self) -> bool {
-        matches!(self.kind, OdooErrorKind::Busy { .. } | OdooErrorKind::TimedOut { .. } | OdooErrorKind::Unreachable | OdooErrorKind::ConnectionLost)
+        matches!(
+            self.kind,
+            OdooErrorKind::Busy { .. }
+                | OdooErrorKind::Crowded { .. }
+                | OdooErrorKind::Paused { .. }
+                | OdooErrorKind::TimedOut { .. }
+                | OdooErrorKind::Unreachable
+                | OdooErrorKind::ConnectionLost
+        )
     }
 }
 

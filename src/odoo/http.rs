@@ -8,6 +8,7 @@
 use super::address::{GuardedResolver, check_url};
 use super::config::{OdooConfig, OdooLimits};
 use super::error::{OdooError, OdooErrorKind as Kind};
+use super::gate::{RequestGate, Turn, health};
 use super::http_error::{Failure, chain, send_error, target, timed_out};
 use super::meter::CallMeter;
 use super::wire::call::Outgoing;
@@ -35,6 +36,7 @@ pub(crate) struct Http {
     pub(crate) limits: OdooLimits,
     /// Whether the host is one of Odoo Online (or Odoo.sh, which share the domain).
     pub(crate) online: bool,
+    gate: Option<Arc<dyn RequestGate>>,
 }
 
 /// Values of the two headers that JSON-2 wants.
@@ -56,7 +58,7 @@ impl Credentials {
 }
 
 impl Http {
-    pub(crate) fn new(config: &OdooConfig) -> Result<Self, OdooError> {
+    pub(crate) fn new(config: &OdooConfig, gate: Option<Arc<dyn RequestGate>>) -> Result<Self, OdooError> {
         let base = check_url(&config.url, config.addresses)?;
         // The program installs its provider first; without one `reqwest` would panic here.
         if rustls::crypto::CryptoProvider::get_default().is_none() {
@@ -76,29 +78,45 @@ impl Http {
             .build()
             .map_err(|error| OdooError::new(Kind::TlsFailed, "TLS cannot be set up on this machine", chain(&error)))?;
         let online = base.host_str().is_some_and(|host| host == "odoo.com" || host.ends_with(".odoo.com"));
-        Ok(Self { client, base, limits, online })
+        Ok(Self { client, base, limits, online, gate })
     }
 
     /// Sends one request and reads its answer. When the connection dies before a byte of the answer, the
     /// request is sent once more if nothing of it had been sent, or if it is `repeatable` (a read).
-    pub(crate) async fn post(
-        &self,
-        outgoing: &Outgoing,
-        credentials: Option<&Credentials>,
-        deadline: Option<Instant>,
-        repeatable: bool,
-        meter: &CallMeter,
-    ) -> Result<Incoming, OdooError> {
+    pub(crate) async fn post(&self, outgoing: &Outgoing, credentials: Option<&Credentials>, turn: Turn, repeatable: bool, meter: &CallMeter) -> Result<Incoming, OdooError> {
         let body = Bytes::from(outgoing.body.clone());
         let url = self
             .base
             .join(&outgoing.path)
             .map_err(|error| OdooError::new(Kind::BadArguments, "The name of the model or method cannot be part of an address", error.to_string()))?;
-        let end = Instant::now() + Duration::from_millis(self.limits.request_timeout_ms);
-        let end = deadline.map_or(end, |deadline| deadline.min(end));
-        match self.once(&url, outgoing, &body, credentials, end, meter).await {
+        let request_timeout = Duration::from_millis(self.limits.request_timeout_ms);
+        let pass = match &self.gate {
+            Some(gate) => Some(gate.enter(turn.urgency, turn.deadline.unwrap_or_else(|| Instant::now() + request_timeout)).await?),
+            None => None,
+        };
+        let end = Instant::now() + request_timeout;
+        let end = turn.deadline.map_or(end, |deadline| deadline.min(end));
+        let result = self.exchange(&url, outgoing, &body, credentials, end, repeatable, meter).await;
+        if let Some(pass) = pass {
+            pass(health(&result));
+        }
+        result
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "the parts of one request, named where they are used")]
+    async fn exchange(
+        &self,
+        url: &Url,
+        outgoing: &Outgoing,
+        body: &Bytes,
+        credentials: Option<&Credentials>,
+        end: Instant,
+        repeatable: bool,
+        meter: &CallMeter,
+    ) -> Result<Incoming, OdooError> {
+        match self.once(url, outgoing, body, credentials, end, meter).await {
             Err(Failure { error, before_answer: true, sent }) if error.kind == Kind::ConnectionLost && (repeatable || !sent) => {
-                self.once(&url, outgoing, &body, credentials, end, meter).await.map_err(Failure::into_error)
+                self.once(url, outgoing, body, credentials, end, meter).await.map_err(Failure::into_error)
             }
             other => other.map_err(Failure::into_error),
         }
@@ -115,12 +133,12 @@ impl Http {
         if let (true, Some(credentials)) = (outgoing.in_headers, credentials) {
             request = request.header(AUTHORIZATION, credentials.authorization.clone()).header("x-odoo-database", credentials.database.clone());
         }
-        let answer = tokio::time::timeout_at(end, self.exchange(request, &sent)).await;
+        let answer = tokio::time::timeout_at(end, self.receive(request, &sent)).await;
         meter.add(started.elapsed());
         answer.unwrap_or_else(|_| Err(Failure::new(timed_out(sent.load(Ordering::Acquire)), false)))
     }
 
-    async fn exchange(&self, request: reqwest::RequestBuilder, sent: &AtomicBool) -> Result<Incoming, Failure> {
+    async fn receive(&self, request: reqwest::RequestBuilder, sent: &AtomicBool) -> Result<Incoming, Failure> {
         let mut response = request.send().await.map_err(|error| {
             let sent = sent.load(Ordering::Acquire);
             Failure { error: send_error(&error, sent), before_answer: true, sent }

@@ -2,7 +2,8 @@
 //!
 //! It has never heard of tenants, tools or this program: only of one server, one database and one user.
 //! It keeps nothing between calls but connections and the login, and decides nothing about *when* a call is
-//! made (concurrency, pace, circuit breaking are its caller's).
+//! made: concurrency, pace and circuit breaking are those of the [`RequestGate`] that its caller may put before it.
+//! Identical reads that are under way at the same time are one request (`flights.rs`).
 //!
 //! Where things are: `address.rs` which servers may be reached · `http.rs` one POST, its time and size ·
 //! `wire/` the formats · `classify.rs` from answers to error kinds · `connect.rs` detection and login ·
@@ -19,6 +20,8 @@ pub mod domain;
 mod domain_parse;
 mod error;
 mod fields;
+mod flights;
+mod gate;
 mod http;
 mod http_error;
 mod meter;
@@ -38,6 +41,7 @@ pub use config::{AddressPolicy, OdooConfig, OdooLimits, Protocol, ProtocolChoice
 pub use domain::{Domain, DomainError, Operator, Term};
 pub use error::{CAUSE_CHARS_MAX, MESSAGE_CHARS_MAX, OdooError, OdooErrorKind};
 pub use fields::{Fields, Page, Rows};
+pub use gate::{Health, Pass, RequestGate, Urgency};
 pub use meter::CallMeter;
 pub use probe::{Found, ProbeStep, probe};
 pub use version::{MAJOR_MIN, OdooVersion};

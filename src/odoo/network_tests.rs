@@ -1,6 +1,7 @@
 //! Servers that hang, drip, break off, redirect, flood or lie: raw sockets on the loopback, played by threads.
 
 use super::client::{OdooClient, Shared};
+use super::gate::Turn;
 use super::http::{Credentials, Http};
 use super::{AddressPolicy, CallMeter, Domain, Fields, OdooConfig, OdooError, OdooErrorKind as Kind, OdooLimits, OdooVersion, Page, Protocol, ProtocolChoice, Term, probe};
 use serde_json::{Map, Value, json};
@@ -107,7 +108,7 @@ fn client(stub: &Stub) -> OdooClient {
     let config = config(&stub.url);
     OdooClient {
         shared: Arc::new(Shared {
-            http: Http::new(&config).unwrap(),
+            http: Http::new(&config, None).unwrap(),
             version: OdooVersion { major: 19, minor: 0, text: "19.0".into() },
             protocol: Protocol::Json2,
             database: "db".into(),
@@ -116,9 +117,10 @@ fn client(stub: &Stub) -> OdooClient {
             uid: 2,
             lang: None,
             tz: None,
+            flights: Default::default(),
         }),
         context: Arc::new(Map::new()),
-        deadline: None,
+        turn: Turn::default(),
         meter: Arc::new(CallMeter::default()),
     }
 }

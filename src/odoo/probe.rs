@@ -118,7 +118,7 @@ async fn run(config: OdooConfig, steps: &mut Steps) -> Option<OdooClient> {
 
 /// The steps that need an answer of the server.
 async fn ask(config: OdooConfig, tls: bool, steps: &mut Steps) -> Option<OdooClient> {
-    let http = match Http::new(&config) {
+    let http = match Http::new(&config, None) {
         Ok(http) => http,
         Err(error) => return steps.fail("connection", error),
     };

@@ -19,6 +19,7 @@ use super::cx::ToolCx;
 use super::error::{Code, ToolError};
 use super::tool::{AnyTool, Prepared, PreparedWrite};
 use crate::domain::audit::{canonical, hex};
+use crate::domain::limits::Limits;
 use crate::domain::operations::{Earlier, NewOperation, Operations};
 use crate::domain::tenants::WritePolicy;
 use crate::domain::tokens::Caller;
@@ -40,6 +41,7 @@ const CODE_BYTES: usize = ISSUED_BYTES + RANDOM_BYTES + DIGEST_BYTES + MAC_BYTES
 pub struct Writes {
     keys: Arc<Vec<hmac::Key>>,
     operations: Operations,
+    limits: Limits,
     tasks: TaskTracker,
 }
 
@@ -75,8 +77,8 @@ struct Checked {
 impl Writes {
     /// With the vault's keys; running writes are children of `tasks`, so that they outlive a caller who hangs up.
     #[must_use]
-    pub fn new(vault: &Vault, operations: Operations, tasks: TaskTracker) -> Self {
-        Self { keys: Arc::new(vault.confirmation_keys()), operations, tasks }
+    pub fn new(vault: &Vault, operations: Operations, limits: Limits, tasks: TaskTracker) -> Self {
+        Self { keys: Arc::new(vault.confirmation_keys()), operations, limits, tasks }
     }
 
     /// A new reference that names one write in Odoo. It is kept in the `operations` row, so that whoever asks again is told the same.
@@ -135,6 +137,7 @@ impl Writes {
     }
 
     async fn execute(&self, new: NewOperation, write: PreparedWrite, cx: &ToolCx, deadline: tokio::time::Instant) -> Result<Value, ToolError> {
+        self.limits.write_take(new.tenant).await.map_err(|refused| ToolError::limited(Code::LimiteEscrituras, refused, cx.now(), cx.timezone()))?;
         let operations = self.operations.clone();
         let (inner, reference) = (cx.clone(), new.reference.clone());
         // A task of its own, from the first row to the last: the caller may hang up, the write and its record go on.

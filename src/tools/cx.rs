@@ -8,12 +8,13 @@ use serde_json::{Map, Value, json};
 use tokio::time::Instant;
 
 use super::error::{Code, ToolError};
+use super::tool::Pack;
 use crate::clock::Clock;
 use crate::dgii::Padron;
 use crate::domain::connections::{Connection, ConnectionError, Connections};
 use crate::domain::limits::QuotaView;
 use crate::domain::tokens::Caller;
-use crate::odoo::{CallMeter, OdooClient};
+use crate::odoo::{CallMeter, OdooClient, Urgency};
 use crate::text::{Language, fill};
 
 /// The context of one call. Cheap to clone.
@@ -131,7 +132,7 @@ impl ToolCx {
         let mut context = Map::new();
         context.insert("lang".to_owned(), json!(client.user_lang().unwrap_or("en_US")));
         context.insert("tz".to_owned(), json!(self.timezone().name()));
-        Ok(client.with_context(context).with_deadline(self.inner.deadline).with_meter(Arc::clone(&self.inner.meter)))
+        Ok(client.with_context(context).with_deadline(self.inner.deadline).with_urgency(self.urgency()).with_meter(Arc::clone(&self.inner.meter)))
     }
 
     /// A value about this tenant's Odoo that changes rarely (companies, installed apps, field lists), computed at most once in five
@@ -150,6 +151,16 @@ impl ToolCx {
         let value = Arc::new(make.await?);
         connection.facts().insert(key, Arc::clone(&value)).await;
         Ok(value)
+    }
+
+    /// Somebody on the telephone goes before somebody who reads reports.
+    fn urgency(&self) -> Urgency {
+        let is = |pack: Pack| move |own: &String| own == pack.as_str();
+        match self.inner.caller.packs() {
+            Some(packs) if packs.iter().any(is(Pack::Voice)) => Urgency::High,
+            Some(packs) if !packs.is_empty() && packs.iter().all(is(Pack::Analyst)) => Urgency::Low,
+            _ => Urgency::Normal,
+        }
     }
 
     async fn connection(&self) -> Result<Arc<Connection>, ToolError> {

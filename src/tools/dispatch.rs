@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use chrono::NaiveDate;
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 use tokio_util::sync::CancellationToken;
 
 use super::TOOLS;
@@ -16,7 +16,7 @@ use super::tool::{AnyTool, Effect, Pack, Prepared, ToolFacts};
 use crate::clock::{Clock, instant};
 use crate::dgii::Padron;
 use crate::domain::connections::Connections;
-use crate::domain::limits::{Limits, QuotaView};
+use crate::domain::limits::{Limits, QuotaView, Refused};
 use crate::domain::tenants::Permit;
 use crate::domain::tokens::Caller;
 use crate::domain::usage::{OpenRecord, Outcome, UsageRecord};
@@ -105,8 +105,8 @@ impl Dispatcher {
                 Err(_) if cancelled.is_cancelled() => record.outcome = Outcome::Cancelled,
                 Err(error) => {
                     record.error_code = Some(error.code.as_str());
-                    let refused = matches!(error.code, Code::ArgumentoInvalido | Code::CuotaAgotada | Code::LimiteHerramienta) && !record.counted;
-                    record.outcome = if refused { Outcome::Refused } else { Outcome::Error };
+                    let refused = error.code == Code::ArgumentoInvalido || error.code.is_limit();
+                    record.outcome = if refused && !record.counted { Outcome::Refused } else { Outcome::Error };
                 }
             }
         });
@@ -137,16 +137,15 @@ impl Dispatcher {
         let facts = tool.facts();
         let caller = request.caller;
         let arguments = facts.arguments.check(request.arguments, caller.language()).map_err(ToolError::argument)?;
-        parts
-            .limits
-            .tool_take(caller.tenant().id, facts.name, permit.calls_per_hour)
-            .map_err(|wait_s| ToolError::new(Code::LimiteHerramienta).fact("limite", permit.calls_per_hour.to_string()).fact("segundos", wait_s.to_string()))?;
-        let reservation = parts
-            .limits
-            .month_reserve(caller.tenant())
-            .await
-            .map_err(ToolError::internal)?
-            .map_err(|exhausted| ToolError::new(Code::CuotaAgotada).fact("limite", exhausted.limit.to_string()).fact("hasta", day(exhausted.resets_on)))?;
+        let (tenant, limits) = (caller.tenant().id, &parts.limits);
+        let (now, timezone) = (parts.clock.now(), caller.tenant().timezone);
+        let refused = |code: Code| move |refused: Refused| ToolError::limited(code, refused, now, timezone);
+        limits.repeat_take(tenant, caller.token(), facts.name, &arguments.to_string()).await.map_err(refused(Code::LlamadaRepetida))?;
+        limits.tool_take(tenant, facts.name, permit.calls_per_hour).await.map_err(refused(Code::LimiteHerramienta))?;
+        let reservation = parts.limits.month_reserve(caller.tenant()).await.map_err(ToolError::internal)?.map_err(|exhausted| {
+            let (limit, until) = (exhausted.limit, day(exhausted.resets_on));
+            ToolError::new(Code::CuotaAgotada).fact("limite", limit.to_string()).fact("hasta", until.clone()).data(json!({ "limite": limit, "hasta": until }))
+        })?;
         request.record.fill(|record| record.counted = true);
         let deadline = instant() + parts.deadline;
         let cx = |quota: QuotaView, reference: String| {
@@ -183,8 +182,8 @@ impl Dispatcher {
             result = job => result,
             () = request.cancelled.cancelled() => Err(ToolError::new(Code::TiempoAgotado).cause("the caller went away")),
         };
-        if result.as_ref().is_err_and(|error| error.code == Code::ErrorInterno) {
-            // Our own fault is not the client's call.
+        if result.as_ref().is_err_and(|error| error.code == Code::ErrorInterno || error.code.is_limit()) {
+            // Our own fault is not the client's call, nor is a write that a limit kept from being executed.
             reservation.release();
             request.record.fill(|record| record.counted = false);
         }

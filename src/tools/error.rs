@@ -3,8 +3,11 @@
 //! A [`ToolError`] carries a code from the closed list [`Code`]; its sentences (`mensaje`, `que_hacer`) live in `locales/`, in Spanish and
 //! English. The private cause goes to the log only. The one mapping to an MCP result is in `mcp/error.rs`.
 
-use serde_json::Value;
+use chrono::{DateTime, SecondsFormat, Utc};
+use chrono_tz::Tz;
+use serde_json::{Value, json};
 
+use crate::domain::limits::Refused;
 use crate::odoo::{OdooError, OdooErrorKind};
 
 macro_rules! codes {
@@ -59,6 +62,10 @@ codes! {
     OdooPlanSinApi = "odoo_plan_sin_api", false;
     /// Odoo asks to slow down.
     OdooOcupado = "odoo_ocupado", true;
+    /// The company already has as many requests at its Odoo as it may. `%{limite}`
+    OdooSaturado = "odoo_saturado", true;
+    /// The company's Odoo failed several times in a row and is left alone for a moment. `%{segundos}`
+    OdooEnPausa = "odoo_en_pausa", true;
     /// Odoo did not answer in time; nothing was written.
     OdooLento = "odoo_lento", true;
     /// Odoo cannot be reached.
@@ -89,12 +96,24 @@ codes! {
     OperacionEnCurso = "operacion_en_curso", true;
     /// The plan's calls of this month are used up. `%{limite}` `%{hasta}`
     CuotaAgotada = "cuota_agotada", false;
-    /// Too many calls of this tool in an hour. `%{limite}` `%{segundos}`
+    /// Too many calls of this tool in an hour. `%{limite}` `%{segundos}` `%{hasta}`
     LimiteHerramienta = "limite_herramienta", true;
+    /// Too many executed writes of the company in an hour. `%{limite}` `%{segundos}` `%{hasta}`
+    LimiteEscrituras = "limite_escrituras", true;
+    /// The same call many times within a minute. `%{limite}` `%{segundos}` `%{hasta}`
+    LlamadaRepetida = "llamada_repetida", true;
     /// The call took longer than its deadline.
     TiempoAgotado = "tiempo_agotado", true;
     /// Our own fault.
     ErrorInterno = "error_interno", true;
+}
+
+impl Code {
+    /// Whether a limit of ours said no.
+    #[must_use]
+    pub fn is_limit(self) -> bool {
+        matches!(self, Self::CuotaAgotada | Self::LimiteHerramienta | Self::LimiteEscrituras | Self::LlamadaRepetida)
+    }
 }
 
 /// A tool's failure: public code and facts, private cause.
@@ -152,6 +171,18 @@ impl ToolError {
         Self::new(Code::ErrorInterno).cause(cause)
     }
 
+    /// A limit is reached: which, and until when, in the reader's zone.
+    #[must_use]
+    pub fn limited(code: Code, refused: Refused, now: DateTime<Utc>, timezone: Tz) -> Self {
+        let until = now + chrono::Duration::seconds(i64::try_from(refused.wait_s).unwrap_or_default());
+        let until = until.with_timezone(&timezone);
+        Self::new(code)
+            .fact("limite", refused.limit.to_string())
+            .fact("segundos", refused.wait_s.to_string())
+            .fact("hasta", until.format("%H:%M:%S").to_string())
+            .data(json!({ "limite": refused.limit, "reintentar_en_s": refused.wait_s, "hasta": until.to_rfc3339_opts(SecondsFormat::Secs, false) }))
+    }
+
     /// Nothing fits. `what` is a locale key under `que.` (`que.cliente`, `que.producto`, …).
     #[must_use]
     pub fn not_found(what: &'static str, value: impl Into<String>) -> Self {
@@ -179,6 +210,8 @@ impl From<OdooError> for ToolError {
             OdooErrorKind::DatabaseNotFound => Code::OdooBaseDatos,
             OdooErrorKind::ApiNotInPlan => Code::OdooPlanSinApi,
             OdooErrorKind::Busy { .. } => Code::OdooOcupado,
+            OdooErrorKind::Crowded { .. } => Code::OdooSaturado,
+            OdooErrorKind::Paused { .. } => Code::OdooEnPausa,
             OdooErrorKind::TimedOut { .. } => Code::OdooLento,
             OdooErrorKind::Unreachable | OdooErrorKind::ConnectionLost => Code::OdooCaido,
             OdooErrorKind::AddressRefused => Code::OdooDireccion,
@@ -189,7 +222,12 @@ impl From<OdooError> for ToolError {
         };
         let mut out = Self::new(code).fact("detalle", error.message.clone()).cause(format!("{:?}: {}", error.kind, error.cause));
         out.outcome_unknown = unknown;
-        out
+        match error.kind {
+            OdooErrorKind::Crowded { places } => out.fact("limite", places.to_string()),
+            OdooErrorKind::Paused { retry_after_s } => out.fact("segundos", retry_after_s.to_string()).data(json!({ "reintentar_en_s": retry_after_s })),
+            OdooErrorKind::Busy { retry_after_s: Some(seconds) } => out.data(json!({ "reintentar_en_s": seconds })),
+            _ => out,
+        }
     }
 }
 

@@ -52,6 +52,8 @@ pub struct Model {
     pub created_at: DateTimeUtc,
     /// UTC; changes with every edit.
     pub updated_at: DateTimeUtc,
+    /// Requests per second its Odoo likes; null goes by its address, 0 is no limit.
+    pub odoo_requests_per_second: Option<i32>,
 }
 
 /// No relations are loaded through entities.

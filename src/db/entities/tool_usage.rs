@@ -1,9 +1,10 @@
 //! `tool_usage`: one row per call. Never argument values.
 
 use sea_orm::entity::prelude::*;
+use serde::{Deserialize, Serialize};
 
-/// One call.
-#[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
+/// One call. The usage journal holds it as JSON.
+#[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel, Serialize, Deserialize)]
 #[sea_orm(table_name = "tool_usage")]
 pub struct Model {
     /// UUIDv7, made when the call begins.

@@ -10,7 +10,7 @@ use super::xmlrpc::{decode_answer, encode_call};
 use serde_json::Value;
 
 /// What came back of an `execute_kw`.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) enum Outcome {
     Value(Value),
     /// The method ran and was committed; Odoo could not write its result (None, records) as XML.

@@ -103,7 +103,8 @@ impl Tool for ConsultarRncDgii {
                 Ok(found) => output.ya_en_odoo = found,
                 // The listing's answer stands whether Odoo answers or not.
                 Err(error) => {
-                    let detail = cx.say(&format!("errores.{}.mensaje", error.code.as_str()), &[("detalle", "")]);
+                    let facts: Vec<(&str, &str)> = error.facts.iter().map(|(name, value)| (*name, if *name == "detalle" { "" } else { value.as_str() })).collect();
+                    let detail = cx.say(&format!("errores.{}.mensaje", error.code.as_str()), &facts);
                     output.avisos.push(cx.say("avisos.odoo_no_comparado", &[("detalle", detail.trim())]));
                 }
             }

@@ -137,7 +137,8 @@ impl TestApp {
         Self::start_at(backend, folder, database_url, clock, settings).await
     }
 
-    async fn start_at(backend: Backend, folder: tempfile::TempDir, database_url: SecretString, clock: Clock, settings: &[&str]) -> Self {
+    /// Starts a service on a folder and a database that are there.
+    pub(crate) async fn start_at(backend: Backend, folder: tempfile::TempDir, database_url: SecretString, clock: Clock, settings: &[&str]) -> Self {
         let config = config(folder.path(), &database_url, settings);
         let (state, worker) = AppState::open(config, Vault::from_keys(&VAULT_KEY, None), clock.clone()).await.expect("the state opens");
         let serve = ServeConfig {
@@ -257,6 +258,10 @@ impl TestApp {
 pub(crate) fn config(folder: &Path, database_url: &SecretString, settings: &[&str]) -> Config {
     let folder = folder.display().to_string();
     let mut line = vec!["dunet", "--data-dir", &folder, "--database-url", database_url.expose_secret(), "--allow-private-odoo", "--usage-flush-ms", "20", "--watch-ms", "100"];
+    // Stories repeat themselves; the one about repetitions sets it.
+    if !settings.contains(&"--repeated-calls-per-minute") {
+        line.extend(["--repeated-calls-per-minute", "0"]);
+    }
     line.extend(settings);
     line.push("migrate");
     Cli::try_parse_from(line).expect("settings").config
@@ -280,7 +285,8 @@ pub(crate) struct Porter {
     pub sandbox: Arc<SandboxOdoo>,
     pub odoo_url: String,
     asked: std::sync::Mutex<Vec<String>>,
-    held: tokio::sync::watch::Sender<bool>,
+    held: tokio::sync::watch::Sender<Option<String>>,
+    waiting: std::sync::atomic::AtomicUsize,
     server: std::sync::Mutex<Option<tokio_util::task::AbortOnDropHandle<()>>>,
 }
 
@@ -294,7 +300,8 @@ impl Porter {
             sandbox: Arc::clone(&sandbox),
             odoo_url,
             asked: std::sync::Mutex::default(),
-            held: tokio::sync::watch::channel(false).0,
+            held: tokio::sync::watch::channel(None).0,
+            waiting: std::sync::atomic::AtomicUsize::new(0),
             server: std::sync::Mutex::default(),
         });
         // A weak handle: the server must not keep the porter, who keeps the server.
@@ -327,12 +334,45 @@ impl Porter {
 
     /// Keeps every request waiting from now on, or lets all go.
     pub(crate) fn hold(&self, hold: bool) {
-        self.held.send_replace(hold);
+        self.held.send_replace(hold.then(String::new));
+    }
+
+    /// Keeps requests waiting whose path ends so.
+    pub(crate) fn hold_only(&self, end: &str) {
+        self.held.send_replace(Some(end.to_owned()));
+    }
+
+    /// Requests that wait now.
+    pub(crate) fn held_now(&self) -> usize {
+        self.waiting.load(std::sync::atomic::Ordering::SeqCst)
+    }
+
+    /// Waits until so many wait.
+    pub(crate) async fn until_held(&self, count: usize) {
+        until(&format!("{count} requests waiting at Odoo"), || async { self.held_now() == count }).await;
     }
 
     /// Waits until so many requests came in all.
     pub(crate) async fn until_asked(&self, count: usize) {
         until(&format!("{count} requests to Odoo"), || async { self.asked().len() >= count }).await;
+    }
+}
+
+/// Counts a request while it waits, also if its sender goes away.
+struct Waits(std::sync::Weak<Porter>);
+
+impl Waits {
+    fn new(porter: &Arc<Porter>) -> Self {
+        porter.waiting.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+        Self(Arc::downgrade(porter))
+    }
+}
+
+impl Drop for Waits {
+    fn drop(&mut self) {
+        if let Some(porter) = self.0.upgrade() {
+            porter.waiting.fetch_sub(1, std::sync::atomic::Ordering::SeqCst);
+        }
     }
 }
 
@@ -342,11 +382,14 @@ async fn porter_layer(
     next: axum::middleware::Next,
 ) -> axum::response::Response {
     if let Some(porter) = porter.upgrade() {
-        porter.asked.lock().expect("not poisoned").push(request.uri().path().to_owned());
+        let path = request.uri().path().to_owned();
+        porter.asked.lock().expect("not poisoned").push(path.clone());
         let mut held = porter.held.subscribe();
+        let waits = Waits::new(&porter);
         drop(porter);
         // Fails when the porter is gone, and with it the test.
-        drop(held.wait_for(|held| !held).await);
+        drop(held.wait_for(|held| held.as_ref().is_none_or(|end| !path.ends_with(end))).await);
+        drop(waits);
     }
     next.run(request).await
 }
@@ -371,9 +414,20 @@ where
 }
 
 impl TestApp {
+    /// A new service on the folder and database of one that has stopped.
+    pub(crate) async fn restarted(self) -> Self {
+        assert!(self.running.is_none(), "stop it first");
+        Self::start_at(self.backend, self.folder, self.database_url, self.clock, &[]).await
+    }
+
     /// What another process on the same database and vault key sees: a state of its own, nothing running.
     pub(crate) async fn another_process(&self) -> AppState {
-        let config = config(self.folder.path(), &self.database_url, &[]);
+        self.another_process_with_settings(&[]).await
+    }
+
+    /// The same with settings.
+    pub(crate) async fn another_process_with_settings(&self, settings: &[&str]) -> AppState {
+        let config = config(self.folder.path(), &self.database_url, settings);
         AppState::open(config, Vault::from_keys(&VAULT_KEY, None), self.clock.clone()).await.expect("the state opens").0
     }
 
