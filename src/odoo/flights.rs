@@ -95,6 +95,7 @@ impl Flights {
 }
 
 #[cfg(test)]
+#[expect(clippy::disallowed_methods, reason = "tests start tasks of their own")]
 mod tests {
     use super::*;
     use serde_json::json;

@@ -339,7 +339,7 @@ async fn too_many_requests_of_one_tenant_wait() {
         let wait: u64 = answer.header("retry-after").parse().unwrap();
         assert!((1..=10).contains(&wait), "{wait}");
         assert_eq!(answer.json()["error"]["data"]["retry_after_s"], wait);
-        assert!(answer.text.contains("por minuto") && answer.text.contains("per minute"), "{}", answer.text);
+        assert!(answer.text.contains("6 llamadas por minuto") && answer.text.contains("6 calls a minute"), "{}", answer.text);
         // Its other tokens share the rate; other tenants at the same address do not.
         let (_, second) = app.token(tenant.id, None).await;
         assert_eq!(app.client(&second).request("ping", json!({})).await.status, 429);

@@ -4,7 +4,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use chrono::{DateTime, Utc};
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use governor::clock::Clock as _;
@@ -49,8 +48,8 @@ pub struct LaneSettings {
 #[derive(Clone, Debug)]
 pub struct Lanes {
     settings: LaneSettings,
-    /// Keyed by the tenant and its last edit: who mends an address does not wait for the old one's breaker.
-    lanes: Cache<(TenantId, DateTime<Utc>), Arc<Lane>>,
+    /// Keyed by the tenant, the address and the pace: who mends an address does not wait for the old one's breaker.
+    lanes: Cache<(TenantId, String, Option<u32>), Arc<Lane>>,
 }
 
 impl Lanes {
@@ -63,7 +62,8 @@ impl Lanes {
     /// That tenant's.
     #[must_use]
     pub fn get(&self, tenant: &Tenant) -> Arc<Lane> {
-        self.lanes.get_with((tenant.id, tenant.edited_at), || Arc::new(Lane::new(tenant, self.settings)))
+        let url = tenant.odoo.as_ref().map(|odoo| odoo.url.to_string()).unwrap_or_default();
+        self.lanes.get_with((tenant.id, url, tenant.odoo_requests_per_second), || Arc::new(Lane::new(tenant, self.settings)))
     }
 
     /// Tenants whose Odoo is left alone at the moment.

@@ -107,6 +107,7 @@ fn order(urgency: Urgency) -> usize {
 }
 
 #[cfg(test)]
+#[expect(clippy::disallowed_methods, reason = "tests start tasks of their own")]
 mod tests {
     use super::*;
     use std::time::Duration;
