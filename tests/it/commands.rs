@@ -222,7 +222,7 @@ async fn tenants_are_added_shown_edited_and_suspended() {
         let id = shell.tenant(&all).await;
         let shown = shell.json(&["tenant", "show", &id]).await;
         let expected = json!({ "id": id, "name": "Ferretería Nova", "rnc": "131793916", "plan": "basic", "status": "active", "language": "es", "timezone": "America/Santo_Domingo", "write_policy": "confirm",
-            "odoo": { "url": "https://nova.example.com/", "database": "nova", "user": "agente@nova.do", "protocol": "xmlrpc" } });
+            "odoo": { "url": "https://nova.example.com/", "database": "nova", "user": "agente@nova.do", "protocol": "xmlrpc", "requests_per_second": null } });
         for (field, value) in expected.as_object().unwrap() {
             assert_eq!(shown[field], *value, "{field}");
         }
@@ -277,6 +277,11 @@ async fn tenants_are_added_shown_edited_and_suspended() {
             .await;
         assert_eq!((&edited["name"], &edited["plan"], &edited["language"], &edited["write_policy"]), (&json!("Nova Dos"), &json!("pro"), &json!("en"), &json!("direct")));
         assert_eq!(edited["odoo"], json!({ "url": "https://nova.example.com/", "database": "otra", "user": "agente@nova.do", "protocol": "json2" }), "what was not named stays");
+        for (given, kept) in [("3", json!(3)), ("0", json!(0)), ("auto", Value::Null)] {
+            let edited = shell.json(&["tenant", "edit", &id, "--odoo-requests-per-second", given]).await;
+            assert_eq!(edited["odoo"]["requests_per_second"], kept);
+        }
+        assert!(shell.refused(&["tenant", "edit", &id, "--odoo-requests-per-second", "-1"]).await.len() > 15);
         assert!(shell.refused(&["tenant", "edit", &id, "--write-policy", "siempre"]).await.contains("confirm"));
 
         assert_eq!(shell.json(&["tenant", "suspend", &id]).await, json!({ "id": id, "status": "suspended" }));

@@ -15,7 +15,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 
 use crate::support::odoo::{self, Fault, Proxy, request, response, settings, start_guarded};
-use crate::support::{TestApp, backends, serve};
+use crate::support::{TestApp, backends, serve, until};
 
 const LIMITS: [&str; 6] = ["--call-deadline-ms", "2000", "--odoo-request-timeout-ms", "1500", "--odoo-answer-bytes-max", "200000"];
 /// The deadline, and room for a busy machine.
@@ -116,7 +116,7 @@ async fn whatever_answers_the_call_ends_in_time_with_a_reason() {
         ("a login page", html("200 OK", LOGIN_PAGE), "no_es_odoo"),
         ("a redirect", Habit::Says(response("303 See Other", "location: https://otra.example/web/login?token=abc\r\n", "")), "no_es_odoo"),
         ("an error page", html("500 Internal Server Error", SERVER_ERROR), "odoo_fallo"),
-        ("too many requests", Habit::Says(response("429 Too Many Requests", "retry-after: 7\r\n", "slow down")), "odoo_ocupado"),
+        ("too many requests", Habit::Says(response("429 Too Many Requests", "retry-after: 1\r\n", "slow down")), "odoo_ocupado"),
         ("a proxy without its Odoo", html("502 Bad Gateway", "<h1>502</h1>"), "odoo_caido"),
         ("a page that is not there", html("404 Not Found", "<h1>Not Found</h1>"), "no_es_odoo"),
         ("other JSON", json("200 OK", r#"{"hello": "world"}"#), "no_es_odoo"),
@@ -221,7 +221,11 @@ async fn an_odoo_that_turns_bad_after_the_login() {
                 assert!(began.elapsed() < PATIENCE, "{what}: {:?}", began.elapsed());
                 check(what, &error, code);
                 assert!(!error.to_string().contains(sandbox.api_key()), "{what}: {error}");
-                // And well again with the next call.
+                // And well again with the next call, but for the one that asked for a pause.
+                if code == "odoo_ocupado" {
+                    assert_eq!(client.fail("buscar_cliente", search.clone()).await["codigo"], "odoo_en_pausa");
+                    until("the pause is over", || async { client.call_result("buscar_cliente", search.clone()).await["isError"] == false }).await;
+                }
                 assert_eq!(client.call("buscar_cliente", search).await["total"], 4, "{what}");
             }
         }
