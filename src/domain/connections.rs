@@ -10,7 +10,7 @@ use serde_json::Value;
 use super::epochs::Epochs;
 use super::tenants::{Tenant, Tenants};
 use crate::ids::TenantId;
-use crate::odoo::{AddressPolicy, OdooClient, OdooConfig, OdooError, OdooLimits};
+use crate::odoo::{AddressPolicy, CallMeter, OdooClient, OdooConfig, OdooError, OdooLimits, OdooTraffic};
 
 /// How long facts about a tenant's Odoo (installed apps, field lists) are kept, seconds.
 const FACTS_TTL_S: u64 = 300;
@@ -63,6 +63,7 @@ pub struct Connections {
     /// found by a caller who knows better, and what is no longer asked for goes by idleness.
     warm: Cache<(TenantId, DateTime<Utc>, u64), Arc<Connection>>,
     epochs: Epochs,
+    traffic: Arc<OdooTraffic>,
 }
 
 impl Connections {
@@ -70,7 +71,7 @@ impl Connections {
     #[must_use]
     pub fn new(tenants: Tenants, addresses: AddressPolicy, limits: OdooLimits, connections_max: u64, idle_s: u64) -> Self {
         let warm = Cache::builder().max_capacity(connections_max).time_to_idle(Duration::from_secs(idle_s)).time_to_live(Duration::from_secs(CONNECTION_TTL_S)).build();
-        Self { tenants, addresses, limits, warm, epochs: Epochs::default() }
+        Self { tenants, addresses, limits, warm, epochs: Epochs::default(), traffic: Arc::default() }
     }
 
     /// The tenant's warm client; the first of several waiting calls builds it, the others get the same result.
@@ -85,6 +86,18 @@ impl Connections {
     /// Forgets a tenant's client: the next call builds a new one from the settings as they are then.
     pub fn forget(&self, tenant: TenantId) {
         self.epochs.forget(tenant);
+    }
+
+    /// Requests to all Odoos, for the metrics.
+    #[must_use]
+    pub fn traffic(&self) -> &Arc<OdooTraffic> {
+        &self.traffic
+    }
+
+    /// Warm clients, about.
+    #[must_use]
+    pub fn warm_count(&self) -> u64 {
+        self.warm.entry_count()
     }
 
     /// How a tenant's Odoo would be connected to, for the doctor.
@@ -106,7 +119,7 @@ impl Connections {
     }
 
     async fn build(&self, tenant: &Tenant) -> Result<Arc<Connection>, ConnectionError> {
-        let client = OdooClient::connect(self.config(tenant)?).await.map_err(ConnectionError::Odoo)?;
+        let client = OdooClient::connect_metered(self.config(tenant)?, Arc::new(CallMeter::counted_in(&self.traffic))).await.map_err(ConnectionError::Odoo)?;
         tracing::info!(tenant.id = %tenant.id, odoo.version = %client.version().text, odoo.protocol = ?client.protocol(), "connected to the tenant's Odoo");
         let facts = Cache::builder().max_capacity(FACTS_PER_TENANT_MAX).time_to_live(Duration::from_secs(FACTS_TTL_S)).build();
         Ok(Arc::new(Connection { client, facts }))

@@ -26,8 +26,15 @@ impl OdooClient {
     /// # Errors
     /// Any [`OdooError`] whose kind fits: the address, the server, the version, the database or the credentials.
     pub async fn connect(config: OdooConfig) -> Result<OdooClient, OdooError> {
+        Self::connect_metered(config, Arc::default()).await
+    }
+
+    /// The same; its requests are counted there.
+    ///
+    /// # Errors
+    /// As [`Self::connect`].
+    pub async fn connect_metered(config: OdooConfig, meter: Arc<CallMeter>) -> Result<OdooClient, OdooError> {
         let http = Http::new(&config)?;
-        let meter = Arc::new(CallMeter::default());
         let version = detect(&http, &meter).await?;
         sign_in(config, http, version, meter).await
     }
