@@ -150,6 +150,12 @@ impl UsageSink {
         }
     }
 
+    /// Records on their way to the database.
+    #[must_use]
+    pub fn queued(&self) -> u64 {
+        (self.queue.max_capacity() - self.queue.capacity()) as u64
+    }
+
     /// Records that could not be kept since the start.
     #[must_use]
     pub fn dropped(&self) -> u64 {
