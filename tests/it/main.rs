@@ -10,6 +10,7 @@ mod commands;
 mod demo;
 mod mcp_bad_input;
 mod mcp_eras;
+mod observability;
 mod odoo_real;
 mod padron;
 mod permits;
