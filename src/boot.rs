@@ -50,8 +50,9 @@ impl Service {
         worker.recover().await;
         let address = SocketAddr::new(serve.host, serve.port);
         let listener = TcpListener::bind(address).await.with_context(|| format!("listening on {address} (is another program using the port? --port N takes another)"))?;
-        let settings = settings(&state.config, serve, listener.local_addr()?)?;
-        Ok(Self { listener, settings, state, worker, signals, stop: CancellationToken::new() })
+        let stop = CancellationToken::new();
+        let settings = settings(&state.config, serve, listener.local_addr()?, &stop)?;
+        Ok(Self { listener, settings, state, worker, signals, stop })
     }
 
     /// The address clients use.
@@ -140,7 +141,7 @@ where
     }))
 }
 
-fn settings(config: &Config, serve: &ServeConfig, address: SocketAddr) -> anyhow::Result<HttpSettings> {
+fn settings(config: &Config, serve: &ServeConfig, address: SocketAddr, stopping: &CancellationToken) -> anyhow::Result<HttpSettings> {
     let public_url = match &serve.public_url {
         Some(url) => url.clone(),
         None => Url::parse(&format!("http://{address}")).context("the address listened on")?,
@@ -153,6 +154,8 @@ fn settings(config: &Config, serve: &ServeConfig, address: SocketAddr) -> anyhow
         body_bytes_max: config.limits.body_bytes_max,
         request_timeout: Duration::from_millis(config.limits.request_timeout_ms),
         failed_auth_per_minute: config.limits.failed_auth_per_minute,
+        metrics_allowed: Arc::new(serve.metrics_allowed.clone()),
+        stopping: stopping.clone(),
     })
 }
 
@@ -184,10 +187,11 @@ impl Signals {
     }
 }
 
-/// Changes made by other processes: tenants and tokens edited, another listing activated.
+/// Changes made by other processes: tenants and tokens edited, another listing activated. In the same rhythm the metrics are tidied.
 async fn watch(state: AppState, stop: CancellationToken) {
     let every = Duration::from_millis(state.config.limits.watch_ms);
     while !stopped(every, &stop).await {
+        state.metrics.upkeep();
         if let Err(error) = state.changes.look().await {
             tracing::warn!(%error, "changes could not be looked for");
         }

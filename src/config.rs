@@ -75,6 +75,10 @@ pub struct ServeConfig {
     /// Proxies whose `X-Forwarded-For` is believed (comma separated networks).
     #[arg(long, env = "DUNET_TRUSTED_PROXIES", value_delimiter = ',', default_value = "127.0.0.1/32,::1/128", value_name = "CIDR")]
     pub trusted_proxies: Vec<IpNet>,
+
+    /// Clients that may read `/metrics` (comma separated networks); for all others there is no such page.
+    #[arg(long, env = "DUNET_METRICS_ALLOWED", value_delimiter = ',', default_value = "127.0.0.1/32,::1/128", value_name = "CIDR")]
+    pub metrics_allowed: Vec<IpNet>,
 }
 
 /// Every limit. The defaults suit a box of 2 GB.

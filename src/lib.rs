@@ -15,6 +15,7 @@ pub mod domain; // the hall: rules
 pub mod http; // what the doors share
 pub mod ids;
 pub mod mcp; // door 1: agents
+pub mod metrics; // what the service counts of itself
 pub mod odoo; // a window: the Odoo client
 pub mod state; // handles to everything
 pub mod telemetry; // logs
@@ -24,7 +25,8 @@ pub mod tools; // the goods
 use std::sync::Arc;
 
 use axum::Router;
-use axum::routing::get;
+use axum::middleware::{from_fn, from_fn_with_state};
+use axum::routing::{any, get};
 use tower::ServiceBuilder;
 
 use http::HttpSettings;
@@ -35,11 +37,22 @@ pub fn router(state: &AppState, settings: &HttpSettings) -> Router {
     let stack = ServiceBuilder::new()
         .layer(http::request_id_set())
         .layer(http::span())
+        .layer(from_fn(http::trace_context::layer))
+        .layer(from_fn_with_state(state.metrics.clone(), http::metrics::count_layer))
         .layer(http::request_id_echo())
-        .layer(http::panic_guard())
-        .layer(axum::middleware::from_fn_with_state(Arc::clone(&settings.trusted_proxies), http::client_address::layer))
-        .layer(http::security_headers())
-        .layer(http::time_limit(settings.request_timeout));
+        .layer(http::panic_guard(http::panicked))
+        .layer(from_fn_with_state(Arc::clone(&settings.trusted_proxies), http::client_address::layer))
+        .layer(http::security_headers());
 
-    Router::new().route("/healthz", get(http::health::alive)).merge(mcp::router(state, settings)).fallback(http::not_found).layer(stack)
+    let readiness = http::health::Readiness::new(state.clone(), settings.stopping.clone());
+    let exposition = http::metrics::Exposition::new(state.clone(), Arc::clone(&settings.metrics_allowed));
+    // The agents' door has a time limit and a panic guard of its own: its answers are JSON-RPC.
+    let limit = http::TimeLimit { longest: settings.request_timeout, answer: http::too_slow };
+    let plain = Router::new()
+        .route("/healthz", get(http::health::alive))
+        .route("/readyz", get(http::health::ready).with_state(readiness))
+        .route("/metrics", any(http::metrics::expose).with_state(exposition))
+        .fallback(http::not_found)
+        .layer(from_fn_with_state(limit, http::time_limit_layer));
+    plain.merge(mcp::router(state, settings)).layer(stack)
 }

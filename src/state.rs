@@ -20,9 +20,12 @@ use crate::domain::tenants::Tenants;
 use crate::domain::tokens::{TokenMemory, Tokens};
 use crate::domain::usage::{UsageSink, UsageWorker};
 use crate::domain::vault::Vault;
+use crate::metrics::Metrics;
 use crate::odoo::{AddressPolicy, OdooLimits};
+use crate::tools::TOOLS;
 use crate::tools::confirm::Writes;
 use crate::tools::dispatch::{Dispatcher, DispatcherParts};
+use crate::tools::error::Code;
 
 /// Handles to everything a door needs. Cheap to clone.
 #[derive(Clone)]
@@ -51,6 +54,8 @@ pub struct AppState {
     pub changes: ChangeWatch,
     /// Writes under way; waited for at the end.
     pub tasks: TaskTracker,
+    /// What the service counts of itself.
+    pub metrics: Metrics,
 }
 
 impl AppState {
@@ -94,9 +99,28 @@ impl AppState {
             deadline: Duration::from_millis(limits.call_deadline_ms),
         });
         let changes = ChangeWatch::new(db.clone(), clock.clone(), tokens.clone(), connections.clone());
-        let state =
-            Self { config: Arc::new(config), db: db.clone(), clock: clock.clone(), tenants, tokens, connections, limits: call_limits, usage, padron, dispatcher, changes, tasks };
+        let metrics = Metrics::new(TOOLS.iter().map(|tool| tool.facts().name).collect(), Code::ALL.iter().map(|code| code.as_str()).collect(), clock.now().timestamp());
+        let state = Self {
+            config: Arc::new(config),
+            db: db.clone(),
+            clock: clock.clone(),
+            tenants,
+            tokens,
+            connections,
+            limits: call_limits,
+            usage,
+            padron,
+            dispatcher,
+            changes,
+            tasks,
+            metrics,
+        };
         Ok((state, worker))
+    }
+
+    /// Whether the database answers a question within that time.
+    pub async fn database_answers(&self, within: Duration) -> bool {
+        matches!(tokio::time::timeout(within, db::answers(&self.db)).await, Ok(true))
     }
 }
 

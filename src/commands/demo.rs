@@ -64,7 +64,14 @@ pub(super) async fn run(mut config: Config, args: DemoArgs, out: Out) -> anyhow:
     let clock = Clock::system();
     let (state, worker) = AppState::open(config, Vault::from_keys(&key, None), clock.clone()).await?;
 
-    let serve = ServeConfig { host: IpAddr::V4(Ipv4Addr::LOCALHOST), port: args.port, public_url: None, allowed_origins: Vec::new(), trusted_proxies: Vec::new() };
+    let serve = ServeConfig {
+        host: IpAddr::V4(Ipv4Addr::LOCALHOST),
+        port: args.port,
+        public_url: None,
+        allowed_origins: Vec::new(),
+        trusted_proxies: Vec::new(),
+        metrics_allowed: Vec::new(),
+    };
     let service = Service::bind(state.clone(), worker, &serve).await?;
     let padron = state.padron.clone();
     let samples = folder.0.join("sample");

@@ -5,7 +5,10 @@ use std::time::Duration;
 
 use anyhow::Context;
 use migration::{Migrator, MigratorTrait};
-use sea_orm::{ConnectOptions, ConnectionTrait, Database, DatabaseConnection, DatabaseTransaction, DbBackend, DbErr, SqliteTransactionMode, TransactionOptions, TransactionTrait};
+use sea_orm::{
+    ConnectOptions, ConnectionTrait, Database, DatabaseConnection, DatabaseTransaction, DbBackend, DbErr, EntityTrait, QuerySelect, SqliteTransactionMode, TransactionOptions,
+    TransactionTrait,
+};
 use secrecy::{ExposeSecret, SecretString};
 
 pub mod entities;
@@ -81,6 +84,12 @@ pub async fn prepare(db: &DatabaseConnection, no_migrate: bool) -> anyhow::Resul
 /// The database does not answer.
 pub async fn pending(db: &DatabaseConnection) -> anyhow::Result<usize> {
     Ok(Migrator::get_pending_migrations(db).await?.len())
+}
+
+/// Whether the database reads a row for us (or says that there is none).
+pub async fn answers(db: &DatabaseConnection) -> bool {
+    // A ping would not leave the process on SQLite.
+    entities::clients::Entity::find().select_only().column(entities::clients::Column::Id).limit(1).into_tuple::<uuid::Uuid>().one(db).await.is_ok()
 }
 
 /// Begins a transaction that will write. On SQLite it takes the write lock at once: one that reads first and writes later would be

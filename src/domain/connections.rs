@@ -11,7 +11,7 @@ use super::epochs::Epochs;
 use super::lanes::Lanes;
 use super::tenants::{Tenant, Tenants};
 use crate::ids::TenantId;
-use crate::odoo::{AddressPolicy, OdooClient, OdooConfig, OdooError, OdooLimits};
+use crate::odoo::{AddressPolicy, CallMeter, OdooClient, OdooConfig, OdooError, OdooLimits, OdooTraffic};
 
 /// How long facts about a tenant's Odoo (installed apps, field lists) are kept, seconds.
 const FACTS_TTL_S: u64 = 300;
@@ -65,6 +65,7 @@ pub struct Connections {
     warm: Cache<(TenantId, DateTime<Utc>, u64), Arc<Connection>>,
     epochs: Epochs,
     lanes: Lanes,
+    traffic: Arc<OdooTraffic>,
 }
 
 impl Connections {
@@ -72,7 +73,7 @@ impl Connections {
     #[must_use]
     pub fn new(tenants: Tenants, addresses: AddressPolicy, limits: OdooLimits, lanes: Lanes, connections_max: u64, idle_s: u64) -> Self {
         let warm = Cache::builder().max_capacity(connections_max).time_to_idle(Duration::from_secs(idle_s)).time_to_live(Duration::from_secs(CONNECTION_TTL_S)).build();
-        Self { tenants, addresses, limits, warm, epochs: Epochs::default(), lanes }
+        Self { tenants, addresses, limits, warm, epochs: Epochs::default(), lanes, traffic: Arc::default() }
     }
 
     /// The tenant's warm client; the first of several waiting calls builds it, the others get the same result.
@@ -89,9 +90,15 @@ impl Connections {
         self.epochs.forget(tenant);
     }
 
-    /// Warm clients.
+    /// Requests to all Odoos, for the metrics.
     #[must_use]
-    pub fn warm(&self) -> u64 {
+    pub fn traffic(&self) -> &Arc<OdooTraffic> {
+        &self.traffic
+    }
+
+    /// Warm clients, about.
+    #[must_use]
+    pub fn warm_count(&self) -> u64 {
         self.warm.entry_count()
     }
 
@@ -120,7 +127,8 @@ impl Connections {
     }
 
     async fn build(&self, tenant: &Tenant) -> Result<Arc<Connection>, ConnectionError> {
-        let client = OdooClient::connect_through(self.config(tenant)?, Some(self.lanes.get(tenant))).await.map_err(ConnectionError::Odoo)?;
+        let meter = Arc::new(CallMeter::counted_in(&self.traffic));
+        let client = OdooClient::connect_through(self.config(tenant)?, Some(self.lanes.get(tenant)), meter).await.map_err(ConnectionError::Odoo)?;
         tracing::info!(tenant.id = %tenant.id, odoo.version = %client.version().text, odoo.protocol = ?client.protocol(), "connected to the tenant's Odoo");
         let facts = Cache::builder().max_capacity(FACTS_PER_TENANT_MAX).time_to_live(Duration::from_secs(FACTS_TTL_S)).build();
         Ok(Arc::new(Connection { client, facts }))

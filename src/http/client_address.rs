@@ -1,6 +1,6 @@
 //! The client's address behind trusted proxies.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
 use axum::extract::{ConnectInfo, Request, State};
@@ -8,6 +8,11 @@ use axum::http::HeaderMap;
 use axum::middleware::Next;
 use axum::response::Response;
 use ipnet::IpNet;
+
+/// A client whose address the proxy does not tell; all of them count as one.
+const UNKNOWN: IpAddr = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
+/// Stands for a header that is no text.
+const UNREADABLE: &str = "?";
 
 /// The address limits are counted by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -27,9 +32,22 @@ fn find(peer: IpAddr, headers: &HeaderMap, trusted: &[IpNet]) -> IpAddr {
     if !is_trusted(&peer) {
         return peer.to_canonical();
     }
-    let hops: Vec<IpAddr> =
-        headers.get_all("x-forwarded-for").iter().filter_map(|value| value.to_str().ok()).flat_map(|value| value.split(',')).filter_map(|hop| hop.trim().parse().ok()).collect();
-    hops.into_iter().rev().find(|hop| !is_trusted(hop)).unwrap_or(peer).to_canonical()
+    let values: Vec<&str> = headers.get_all("x-forwarded-for").iter().map(|value| value.to_str().unwrap_or(UNREADABLE)).collect();
+    for hop in values.iter().rev().flat_map(|value| value.rsplit(',')) {
+        match hop_address(hop.trim()) {
+            Some(hop) if is_trusted(&hop) => {}
+            Some(hop) => return hop.to_canonical(),
+            // A trusted proxy named somebody by a name that is no address (`unknown`, a socket). To pass over it would believe what stands
+            // further left, or take the client for the proxy itself.
+            None => return UNKNOWN,
+        }
+    }
+    peer.to_canonical()
+}
+
+/// Some proxies add the port.
+fn hop_address(hop: &str) -> Option<IpAddr> {
+    hop.parse().ok().or_else(|| hop.parse::<SocketAddr>().ok().map(|socket| socket.ip()))
 }
 
 #[cfg(test)]
@@ -52,5 +70,15 @@ mod tests {
         assert_eq!(found("127.0.0.1", "203.0.113.7, 10.1.2.3"), "203.0.113.7");
         assert_eq!(found("127.0.0.1", ""), "127.0.0.1");
         assert_eq!(found("::ffff:203.0.113.7", ""), "203.0.113.7");
+        assert_eq!(found("127.0.0.1", "1.1.1.1, 203.0.113.7:4711"), "203.0.113.7");
+        assert_eq!(found("127.0.0.1", "[2001:db8::1]:4711"), "2001:db8::1");
+        assert_eq!(found("127.0.0.1", "127.0.0.1, 10.1.2.3"), "127.0.0.1");
+    }
+
+    #[test]
+    fn who_is_not_named_is_nobody() {
+        for forwarded in ["unknown", "unix:", "1.1.1.1, unix:", "unix:, 10.1.2.3", "127.0.0.1,"] {
+            assert_eq!(found("127.0.0.1", forwarded), "0.0.0.0", "{forwarded}");
+        }
     }
 }

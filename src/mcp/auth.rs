@@ -22,6 +22,7 @@ use super::json_rpc;
 use crate::domain::limits::{Limits, Refused};
 use crate::domain::tokens::{Caller, TokenRefusal, Tokens};
 use crate::http::client_address::ClientAddress;
+use crate::metrics::{AuthRefusal, Metrics};
 
 /// The longest Authorization header looked at, bytes.
 const HEADER_BYTES_MAX: usize = 4096;
@@ -36,13 +37,14 @@ pub(super) struct Authenticator {
     refusals: Refusals,
     limiter: SharedRateLimiter<IpAddr, NoOpMiddleware>,
     refused: Arc<AtomicU64>,
+    metrics: Metrics,
 }
 
 type Refusals = Governor<ByAddress, NoOpMiddleware, tower::util::BoxCloneSyncService<Request, Response, std::convert::Infallible>, Body>;
 
 impl Authenticator {
     /// `failed_per_minute` refusals of one address are answered with their reason; more have to wait.
-    pub(super) fn new(tokens: Tokens, failed_per_minute: u32) -> Self {
+    pub(super) fn new(tokens: Tokens, failed_per_minute: u32, metrics: Metrics) -> Self {
         let per_minute = failed_per_minute.max(1);
         let mut builder = GovernorConfigBuilder::default().key_extractor(ByAddress);
         builder.period(Duration::from_secs(60) / per_minute).burst_size(per_minute);
@@ -52,23 +54,25 @@ impl Authenticator {
         // The service behind the limiter does one thing: it says why a token was refused.
         let answer = tower::service_fn(|request: Request| async move { Ok(challenge(&request)) });
         let refusals = tower::Layer::layer(&layer, tower::util::BoxCloneSyncService::new(answer));
-        Self { tokens, refusals, limiter, refused: Arc::default() }
+        Self { tokens, refusals, limiter, refused: Arc::default(), metrics }
     }
 
-    async fn refuse(&self, mut request: Request, refusal: Refusal) -> Response {
+    async fn refuse(&self, mut request: Request, reason: AuthRefusal) -> Response {
         if self.refused.fetch_add(1, Ordering::Relaxed) % PRUNE_EVERY_REFUSALS == PRUNE_EVERY_REFUSALS - 1 {
             // Addresses that have been quiet for a minute are forgotten, so that the map stays as small as the attack is.
             self.limiter.retain_recent();
         }
-        request.extensions_mut().insert(refusal);
+        request.extensions_mut().insert(if reason == AuthRefusal::Missing { Refusal::Missing } else { Refusal::Bad });
         let mut service = self.refusals.clone();
-        match service.ready().await {
+        let response = match service.ready().await {
             Ok(ready) => match ready.call(request).await {
                 Ok(response) => response,
                 Err(never) => match never {},
             },
             Err(never) => match never {},
-        }
+        };
+        self.metrics.auth_refused(if response.status() == StatusCode::TOO_MANY_REQUESTS { AuthRefusal::Limited } else { reason });
+        response
     }
 }
 
@@ -82,7 +86,7 @@ enum Refusal {
 /// Lets requests with a good token pass, with their [`Caller`] in the extensions and without the token.
 pub(super) async fn layer(State(authenticator): State<Authenticator>, mut request: Request, next: Next) -> Response {
     let Some(header) = request.headers().get(header::AUTHORIZATION) else {
-        return authenticator.refuse(request, Refusal::Missing).await;
+        return authenticator.refuse(request, AuthRefusal::Missing).await;
     };
     let token = header.to_str().ok().filter(|text| text.len() <= HEADER_BYTES_MAX).and_then(bearer).map(str::to_owned);
     let verified = match &token {
@@ -97,22 +101,27 @@ pub(super) async fn layer(State(authenticator): State<Authenticator>, mut reques
             request.extensions_mut().insert(caller);
             next.run(request).await
         }
-        Err(TokenRefusal::Suspended) => json_rpc::error(
-            StatusCode::FORBIDDEN,
-            &Value::Null,
-            json_rpc::FORBIDDEN,
-            "La cuenta está suspendida: comuníquese con quien le da el servicio. / This account is suspended: contact your provider.",
-            None,
-        ),
+        Err(TokenRefusal::Suspended) => {
+            authenticator.metrics.auth_refused(AuthRefusal::Suspended);
+            let message = "La cuenta está suspendida: comuníquese con quien le da el servicio. / This account is suspended: contact your provider.";
+            json_rpc::error(StatusCode::FORBIDDEN, &Value::Null, json_rpc::FORBIDDEN, message, None)
+        }
         Err(TokenRefusal::Unavailable(cause)) => {
+            authenticator.metrics.auth_refused(AuthRefusal::Unavailable);
             tracing::error!(%cause, "a token could not be checked");
             let mut response = json_rpc::error(StatusCode::SERVICE_UNAVAILABLE, &Value::Null, json_rpc::UNAVAILABLE, "tokens cannot be checked now: try again in a moment", None);
             response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("5"));
             response
         }
-        Err(refusal) => {
+        Err(refusal @ (TokenRefusal::Malformed | TokenRefusal::Unknown | TokenRefusal::Expired | TokenRefusal::Revoked)) => {
             tracing::debug!(%refusal, "a token was refused");
-            authenticator.refuse(request, Refusal::Bad).await
+            let reason = match refusal {
+                TokenRefusal::Unknown => AuthRefusal::Unknown,
+                TokenRefusal::Expired => AuthRefusal::Expired,
+                TokenRefusal::Revoked => AuthRefusal::Revoked,
+                TokenRefusal::Malformed | TokenRefusal::Suspended | TokenRefusal::Unavailable(_) => AuthRefusal::Malformed,
+            };
+            authenticator.refuse(request, reason).await
         }
     }
 }

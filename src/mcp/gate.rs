@@ -91,6 +91,8 @@ mod tests {
             body_bytes_max: 1,
             request_timeout: std::time::Duration::from_secs(1),
             failed_auth_per_minute: 1,
+            metrics_allowed: Arc::default(),
+            stopping: tokio_util::sync::CancellationToken::new(),
         })
     }
 

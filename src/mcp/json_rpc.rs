@@ -13,6 +13,8 @@ pub(super) const INVALID_REQUEST: i64 = -32600;
 pub(super) const METHOD_NOT_FOUND: i64 = -32601;
 /// JSON-RPC 2.0: the parameters are not of the method's form.
 pub(super) const INVALID_PARAMS: i64 = -32602;
+/// JSON-RPC 2.0: our own fault.
+pub(super) const INTERNAL_ERROR: i64 = -32603;
 /// MCP 2026-07-28: header and body disagree, or a header is malformed.
 pub(super) const HEADER_MISMATCH: i64 = -32020;
 /// MCP 2026-07-28: the protocol version is not served.

@@ -1,16 +1,18 @@
 //! Door 1: agents. `/mcp` and `/mcp/token` are the same service; the second will never point to OAuth discovery, because some clients
 //! ignore a configured header as soon as discovery answers.
 //!
-//! The stack, outermost first: host and origin, CORS, authentication, the tenant's rate, the pre-filter, usage; then rmcp, which only
+//! The stack, outermost first: panic guard, time limit, host and origin, CORS, authentication, the tenant's rate, the pre-filter, usage; then rmcp, which only
 //! `server.rs` knows.
 
 use axum::Router;
-use axum::http::{HeaderName, HeaderValue, Method, header};
+use axum::http::{HeaderName, HeaderValue, Method, StatusCode, header};
 use axum::middleware::from_fn_with_state;
+use axum::response::Response;
+use serde_json::Value;
 use tower::ServiceBuilder;
 use tower_http::cors::{AllowOrigin, CorsLayer};
 
-use crate::http::HttpSettings;
+use crate::http::{self, HttpSettings};
 use crate::state::AppState;
 
 mod auth;
@@ -29,15 +31,27 @@ pub const TOKEN_PATH: &str = "/mcp/token";
 /// The routes of this door.
 pub fn router(state: &AppState, settings: &HttpSettings) -> Router {
     let service = server::service(state, settings);
-    let authenticator = auth::Authenticator::new(state.tokens.clone(), settings.failed_auth_per_minute);
+    let authenticator = auth::Authenticator::new(state.tokens.clone(), settings.failed_auth_per_minute, state.metrics.clone());
+    let limit = http::TimeLimit { longest: settings.request_timeout, answer: too_slow };
     let stack = ServiceBuilder::new()
+        .layer(http::panic_guard(panicked))
+        .layer(from_fn_with_state(limit, http::time_limit_layer))
         .layer(from_fn_with_state(gate::Allowed::new(settings), gate::layer))
         .layer(cors(settings))
         .layer(from_fn_with_state(authenticator, auth::layer))
         .layer(from_fn_with_state(state.limits.clone(), auth::tenant_rate_layer))
         .layer(from_fn_with_state(settings.body_bytes_max, prefilter::layer))
-        .layer(from_fn_with_state(state.usage.clone(), usage::layer));
+        .layer(from_fn_with_state((state.usage.clone(), state.metrics.clone()), usage::layer));
     Router::new().route_service(PATH, service.clone()).route_service(TOKEN_PATH, service).layer(stack)
+}
+
+/// Clients look at the body of every answer; the request's id is in its header.
+fn panicked() -> Response {
+    json_rpc::error(StatusCode::INTERNAL_SERVER_ERROR, &Value::Null, json_rpc::INTERNAL_ERROR, "internal error", None)
+}
+
+fn too_slow() -> Response {
+    json_rpc::error(StatusCode::GATEWAY_TIMEOUT, &Value::Null, json_rpc::UNAVAILABLE, "the request took too long", None)
 }
 
 fn cors(settings: &HttpSettings) -> CorsLayer {

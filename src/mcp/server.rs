@@ -5,8 +5,10 @@
 //! are for unknown tools and broken requests.
 
 use std::borrow::Cow;
+use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, LazyLock};
 
+use futures::FutureExt;
 use rmcp::handler::server::ServerHandler;
 use rmcp::model::{
     CacheScope, CallToolRequestParams, CallToolResponse, CallToolResult, ContentBlock, CustomRequest, CustomResult, DiscoverResult, ErrorData, Implementation,
@@ -19,7 +21,8 @@ use serde_json::{Value, json};
 
 use super::error;
 use crate::domain::tokens::Caller;
-use crate::domain::usage::OpenRecord;
+use crate::domain::usage::{OpenRecord, Outcome};
+use crate::http::trace_context::RequestTrace;
 use crate::http::{HttpSettings, request_id};
 use crate::state::AppState;
 use crate::text::fill;
@@ -102,18 +105,17 @@ impl ServerHandler for DunetServer {
         let request_id = parts.map(|parts| request_id(&parts.extensions)).unwrap_or_default();
         let language = caller.language();
         let name = request.name.into_owned();
-        let outcome = self
-            .dispatcher
-            .call(CallRequest {
-                caller,
-                name: name.clone(),
-                arguments: request.arguments,
-                record,
-                request_id: request_id.clone(),
-                agent: agent(&context),
-                cancelled: context.ct.clone(),
-            })
-            .await;
+        let call = self.dispatcher.call(CallRequest {
+            caller,
+            name: name.clone(),
+            arguments: request.arguments,
+            record: record.clone(),
+            request_id: request_id.clone(),
+            agent: agent(&context),
+            cancelled: context.ct.clone(),
+        });
+        // rmcp runs this in a task of its own: a panic there would be no answer until the time limit, out of reach of the door's guard.
+        let outcome = AssertUnwindSafe(call).catch_unwind().await.unwrap_or_else(|_| Ok(Err(broken(&record))));
         let mut result = match outcome {
             Ok(Ok(value)) => success(value),
             Ok(Err(failure)) => failed(&failure, error::public(&failure, language, &request_id)),
@@ -155,8 +157,20 @@ fn failed(failure: &ToolError, body: Value) -> CallToolResult {
     result
 }
 
+/// Our own fault is not the client's call.
+fn broken(record: &OpenRecord) -> ToolError {
+    let error = ToolError::internal("a tool panicked");
+    record.fill(|record| (record.outcome, record.error_code, record.counted) = (Outcome::Error, Some(error.code.as_str()), false));
+    error
+}
+
+/// Who asks; on the way the trace it belongs to is noted.
 fn caller(context: &RequestContext<RoleServer>) -> Result<Caller, ErrorData> {
-    context.extensions.get::<axum::http::request::Parts>().and_then(|parts| parts.extensions.get::<Caller>()).cloned().ok_or_else(|| ErrorData::internal_error("no caller", None))
+    let extensions = context.extensions.get::<axum::http::request::Parts>().map(|parts| &parts.extensions);
+    if let Some(trace) = extensions.and_then(|extensions| extensions.get::<RequestTrace>()) {
+        trace.note(context.meta.get_traceparent());
+    }
+    extensions.and_then(|extensions| extensions.get::<Caller>()).cloned().ok_or_else(|| ErrorData::internal_error("no caller", None))
 }
 
 /// What the agent calls itself: in the modern era it says so in every request; before, only its User-Agent remains.

@@ -28,16 +28,15 @@ impl OdooClient {
     /// # Errors
     /// Any [`OdooError`] whose kind fits: the address, the server, the version, the database or the credentials.
     pub async fn connect(config: OdooConfig) -> Result<OdooClient, OdooError> {
-        Self::connect_through(config, None).await
+        Self::connect_through(config, None, Arc::default()).await
     }
 
-    /// The same, with a gate before every request: those of the login, too.
+    /// The same, with a gate before every request (those of the login, too), counted there.
     ///
     /// # Errors
     /// Any [`OdooError`] whose kind fits, those of the gate among them.
-    pub async fn connect_through(config: OdooConfig, gate: Option<Arc<dyn RequestGate>>) -> Result<OdooClient, OdooError> {
+    pub async fn connect_through(config: OdooConfig, gate: Option<Arc<dyn RequestGate>>, meter: Arc<CallMeter>) -> Result<OdooClient, OdooError> {
         let http = Http::new(&config, gate)?;
-        let meter = Arc::new(CallMeter::default());
         let version = detect(&http, &meter).await?;
         sign_in(config, http, version, meter).await
     }

@@ -10,7 +10,7 @@ use super::config::{OdooConfig, OdooLimits};
 use super::error::{OdooError, OdooErrorKind as Kind};
 use super::gate::{RequestGate, Turn, health};
 use super::http_error::{Failure, chain, send_error, target, timed_out};
-use super::meter::CallMeter;
+use super::meter::{CallMeter, RequestEnd};
 use super::wire::call::Outgoing;
 use super::wire::page::Incoming;
 use bytes::Bytes;
@@ -134,8 +134,9 @@ impl Http {
             request = request.header(AUTHORIZATION, credentials.authorization.clone()).header("x-odoo-database", credentials.database.clone());
         }
         let answer = tokio::time::timeout_at(end, self.receive(request, &sent)).await;
-        meter.add(started.elapsed());
-        answer.unwrap_or_else(|_| Err(Failure::new(timed_out(sent.load(Ordering::Acquire)), false)))
+        let answer = answer.unwrap_or_else(|_| Err(Failure::new(timed_out(sent.load(Ordering::Acquire)), false)));
+        meter.add(started.elapsed(), RequestEnd::of(answer.as_ref().map(|answer| answer.status).map_err(|failure| &failure.error.kind)));
+        answer
     }
 
     async fn receive(&self, request: reqwest::RequestBuilder, sent: &AtomicBool) -> Result<Incoming, Failure> {

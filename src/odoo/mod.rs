@@ -42,6 +42,6 @@ pub use domain::{Domain, DomainError, Operator, Term};
 pub use error::{CAUSE_CHARS_MAX, MESSAGE_CHARS_MAX, OdooError, OdooErrorKind};
 pub use fields::{Fields, Page, Rows};
 pub use gate::{Health, Pass, RequestGate, Urgency};
-pub use meter::CallMeter;
+pub use meter::{CallMeter, OdooTraffic};
 pub use probe::{Found, ProbeStep, probe};
 pub use version::{MAJOR_MIN, OdooVersion};

@@ -14,6 +14,7 @@ use ring::hmac;
 use ring::rand::{SecureRandom, SystemRandom};
 use serde_json::{Map, Value, json};
 use tokio_util::task::TaskTracker;
+use tracing::Instrument;
 
 use super::cx::ToolCx;
 use super::error::{Code, ToolError};
@@ -141,7 +142,7 @@ impl Writes {
         let operations = self.operations.clone();
         let (inner, reference) = (cx.clone(), new.reference.clone());
         // A task of its own, from the first row to the last: the caller may hang up, the write and its record go on.
-        let task = self.tasks.spawn(async move {
+        let work = async move {
             let id = match operations.begin(&new).await.map_err(ToolError::internal)? {
                 Ok(id) => id,
                 Err(earlier) => return answer_earlier(earlier),
@@ -156,7 +157,8 @@ impl Writes {
                 tracing::error!(operation.id = %id, %error, "the outcome of a write could not be recorded; it will count as unknown");
             }
             result
-        });
+        };
+        let task = self.tasks.spawn(work.in_current_span());
         match tokio::time::timeout_at(deadline + OUTCOME_GRACE, task).await {
             Ok(Ok(Ok(value))) => Ok(value),
             Ok(Ok(Err(error))) if error.outcome_unknown => Err(unknown(&reference, error.cause)),

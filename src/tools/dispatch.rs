@@ -86,7 +86,7 @@ impl Dispatcher {
         let permit = permit(&request.caller, tool.facts()).ok_or(UnknownTool)?;
         let record = request.record.clone();
         record.begin(self.open(tool.facts().name, &request));
-        let meter = Arc::new(CallMeter::default());
+        let meter = Arc::new(CallMeter::counted_in(self.parts.connections.traffic()));
         let cancelled = request.cancelled.clone();
         let tenant = request.caller.tenant().id;
         let result = self.run(tool, permit, request, Arc::clone(&meter)).await;

@@ -13,6 +13,7 @@ mod lanes;
 mod limits;
 mod mcp_bad_input;
 mod mcp_eras;
+mod observability;
 mod odoo_real;
 mod padron;
 mod permits;

@@ -449,6 +449,8 @@ async fn the_master_key_changes_under_way() {
             body_bytes_max: 100_000,
             request_timeout: std::time::Duration::from_secs(30),
             failed_auth_per_minute: 10,
+            metrics_allowed: Arc::default(),
+            stopping: tokio_util::sync::CancellationToken::new(),
         };
         let (url, _server) = serve(dunet::router(&state, &settings)).await;
         let calling = async {

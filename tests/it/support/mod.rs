@@ -147,6 +147,7 @@ impl TestApp {
             public_url: None,
             allowed_origins: vec!["http://localhost:6274".to_owned()],
             trusted_proxies: Vec::new(),
+            metrics_allowed: vec!["127.0.0.1/32".parse().expect("a network")],
         };
         let service = Service::bind(state.clone(), worker, &serve).await.expect("the service binds");
         let base = service.public_url().as_str().trim_end_matches('/').to_owned();

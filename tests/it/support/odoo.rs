@@ -242,7 +242,7 @@ pub(crate) async fn start_guarded(backend: Backend) -> TestApp {
     let mut config = config(folder.path(), &database_url, &[]);
     config.allow_private_odoo = false;
     let (state, worker) = AppState::open(config, Vault::from_keys(&VAULT_KEY, None), clock.clone()).await.expect("the state opens");
-    let serve = ServeConfig { host: Ipv4Addr::LOCALHOST.into(), port: 0, public_url: None, allowed_origins: Vec::new(), trusted_proxies: Vec::new() };
+    let serve = ServeConfig { host: Ipv4Addr::LOCALHOST.into(), port: 0, public_url: None, allowed_origins: Vec::new(), trusted_proxies: Vec::new(), metrics_allowed: Vec::new() };
     let service = Service::bind(state.clone(), worker, &serve).await.expect("the service binds");
     let base = service.public_url().as_str().trim_end_matches('/').to_owned();
     let stop = service.stop_token();
