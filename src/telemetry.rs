@@ -5,6 +5,8 @@ use std::io::IsTerminal;
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt::format::FmtSpan;
 
+mod one_line;
+
 /// Starts logging. A second start (tests) is ignored.
 ///
 /// # Errors
@@ -12,7 +14,7 @@ use tracing_subscriber::fmt::format::FmtSpan;
 pub fn start(filter: &str, format: &str) -> anyhow::Result<()> {
     // rmcp logs every request of its own, and its debug level prints arguments: only its errors, whatever is asked for.
     let filter = EnvFilter::try_new(format!("{filter},rmcp=error,sqlx=warn,hyper=warn,h2=warn"))?;
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_span_events(FmtSpan::NONE).with_ansi(std::io::stderr().is_terminal()).with_writer(std::io::stderr);
+    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_span_events(FmtSpan::NONE).with_ansi(std::io::stderr().is_terminal()).with_writer(one_line::stderr);
     let started = if format == "json" { builder.json().flatten_event(true).try_init() } else { builder.with_target(false).try_init() };
     // Only a second start fails.
     drop(started);
