@@ -12,6 +12,8 @@ use tracing_subscriber::util::SubscriberInitExt;
 /// any module carries the request's id.
 pub const REQUEST_TARGET: &str = "dunet::request";
 
+mod one_line;
+
 /// Starts logging. A second start (tests) is ignored.
 ///
 /// # Errors
@@ -19,7 +21,7 @@ pub const REQUEST_TARGET: &str = "dunet::request";
 pub fn start(filter: &str, format: &str) -> anyhow::Result<()> {
     let asked = EnvFilter::try_new(format!("{filter},{REQUEST_TARGET}=error"))?;
     let registry = tracing_subscriber::registry().with(cap()).with(asked);
-    let lines = tracing_subscriber::fmt::layer().with_ansi(std::io::stderr().is_terminal()).with_writer(std::io::stderr);
+    let lines = tracing_subscriber::fmt::layer().with_ansi(std::io::stderr().is_terminal()).with_writer(one_line::stderr);
     let started = if format == "json" {
         // The request's span is the first of the list; naming the innermost one too would say everything twice.
         registry.with(lines.json().flatten_event(true).with_current_span(false)).try_init()

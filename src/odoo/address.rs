@@ -75,6 +75,23 @@ fn is_isatap(address: Ipv6Addr) -> bool {
     high & 0xfdff == 0 && low == 0x5efe
 }
 
+/// Whether an address is one of this machine's: those are what one can bind to. What listens here, behind whatever wall the machine has to the
+/// outside, is no tenant's Odoo, even where the address is a public one.
+fn is_ours(address: IpAddr) -> bool {
+    let binds = |address: IpAddr| std::net::UdpSocket::bind((address, 0)).is_ok();
+    // An address for documentation is nobody's: where the kernel lets even that be bound (`ip_nonlocal_bind`), binding says nothing.
+    let nobodys = match address {
+        IpAddr::V4(_) => IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1)),
+        IpAddr::V6(_) => IpAddr::V6(Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1)),
+    };
+    binds(address) && !binds(nobodys)
+}
+
+/// Whether a tenant's Odoo may have that address.
+fn may_be_reached(address: IpAddr) -> bool {
+    is_public(address) && !is_ours(address.to_canonical())
+}
+
 /// Checks a URL before it is used and answers it in the form the client keeps: no query, no fragment, a path that
 /// ends in `/` and without the pages people paste (`/web`, `/web/login`, `/odoo`).
 ///
@@ -101,7 +118,7 @@ pub fn check_url(url: &Url, policy: AddressPolicy) -> Result<Url, OdooError> {
             Host::Ipv6(address) => Some(IpAddr::V6(address)),
             Host::Domain(_) => None,
         };
-        if literal.is_some_and(|address| !is_public(address)) {
+        if literal.is_some_and(|address| !may_be_reached(address)) {
             return refuse("The address belongs to a private or reserved network");
         }
         match url.port_or_known_default() {
@@ -143,7 +160,7 @@ pub(crate) fn allowed(found: Vec<SocketAddr>, policy: AddressPolicy) -> Result<V
     let number = found.len();
     let kept: Vec<SocketAddr> = match policy {
         AddressPolicy::AllowPrivate => found,
-        AddressPolicy::PublicOnly => found.into_iter().filter(|address| is_public(address.ip())).collect(),
+        AddressPolicy::PublicOnly => found.into_iter().filter(|address| may_be_reached(address.ip())).collect(),
     };
     if kept.is_empty() { Err(RefusedAddress { found: number }) } else { Ok(kept) }
 }

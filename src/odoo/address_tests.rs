@@ -107,6 +107,15 @@ fn what_is_public() {
 }
 
 #[test]
+fn an_address_of_this_machine_is_not_public() {
+    // The only address that every machine has; a public one of its own is told in the same way.
+    assert!(super::is_ours("127.0.0.1".parse().unwrap()));
+    for text in ["8.8.8.8", "1.1.1.1", "192.0.2.1", "2606:4700:4700::1111", "2001:db8::1"] {
+        assert!(!super::is_ours(text.parse().unwrap()), "{text}");
+    }
+}
+
+#[test]
 fn addresses_are_refused_however_they_are_written() {
     for text in [
         "https://127.0.0.1",

@@ -20,7 +20,14 @@ const NAME_CHARS_MIN: usize = 20;
 /// A sentence of `locales/` with its facts, cut to [`PHRASE_CHARS_MAX`].
 #[must_use]
 pub fn phrase(language: Language, key: &str, facts: &[(&str, &str)]) -> String {
-    cut(&fill(language, key, facts), PHRASE_CHARS_MAX)
+    cut(&spoken(&fill(language, key, facts)), PHRASE_CHARS_MAX)
+}
+
+/// One line without control characters, nor what is invisible or turns the reading direction: names come from Odoo as somebody wrote them.
+fn spoken(text: &str) -> String {
+    let unseen = |c: char| matches!(c, '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}');
+    let seen: String = text.chars().filter(|c| !unseen(*c)).map(|c| if c.is_control() { ' ' } else { c }).collect();
+    seen.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
 /// As [`phrase`], but what is too long is cut from one fact, a name, so that what stands behind it is heard.
@@ -32,7 +39,8 @@ pub fn phrase_around(language: Language, key: &str, name: (&str, &str), facts: &
         fill(language, key, &all)
     };
     let rest = filled("").chars().count();
-    cut(&filled(&cut(name.1, PHRASE_CHARS_MAX.saturating_sub(rest).max(NAME_CHARS_MIN))), PHRASE_CHARS_MAX)
+    let said = filled(&cut(&spoken(name.1), PHRASE_CHARS_MAX.saturating_sub(rest).max(NAME_CHARS_MIN)));
+    cut(&spoken(&said), PHRASE_CHARS_MAX)
 }
 
 /// The text in at most `chars_max` characters, cut between words where that loses little.

@@ -25,7 +25,7 @@ async fn search(client: &McpClient) -> serde_json::Value {
 
 /// Attack list 5: a revoked token is cut within seconds on every node.
 #[tokio::test]
-async fn a_token_revoked_elsewhere_is_refused_here() {
+async fn attack_05_a_token_revoked_elsewhere_is_refused_here() {
     TestApp::everywhere(|app| async move {
         let (one, two) = (app.tenant("Uno").await, app.tenant("Dos").await);
         let (client, other) = (app.client(&one.token), app.client(&two.token));

@@ -4,10 +4,17 @@
 
 mod support;
 
+mod attacks;
+mod attacks_door;
+mod attacks_limits;
+mod attacks_log;
+mod attacks_odoo;
+mod attacks_tenants;
 mod catalogue;
 mod changes;
 mod commands;
 mod demo;
+mod isolation;
 mod journal;
 mod lanes;
 mod limits;

@@ -44,7 +44,7 @@ fn message(id: &Value, method: &str, params: &Value) -> String {
 
 /// 24: batches, deep JSON, huge ids, duplicate keys.
 #[tokio::test]
-async fn a_body_that_is_no_request_is_400_in_json_rpc() {
+async fn attack_24_a_body_that_is_no_request_is_400_in_json_rpc() {
     TestApp::everywhere(|app| async move {
         let (_tenant, client) = start(&app).await;
         let deep = format!(r#"{{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{}{}}}"#, r#"{"a":"#.repeat(5_000), "}".repeat(5_000));
@@ -87,7 +87,7 @@ async fn a_body_that_is_no_request_is_400_in_json_rpc() {
 
 /// 24: which of two equal keys counts must not depend on who reads: such a body is refused, or one reading holds for everybody.
 #[tokio::test]
-async fn duplicate_keys_have_one_reading() {
+async fn attack_24_duplicate_keys_have_one_reading() {
     TestApp::everywhere(|app| async move {
         let (_tenant, client) = start(&app).await;
         for (body, methods) in [
@@ -113,7 +113,7 @@ async fn duplicate_keys_have_one_reading() {
 }
 
 #[tokio::test]
-async fn ids_come_back_as_they_were() {
+async fn attack_24_ids_come_back_as_they_were() {
     TestApp::everywhere(|app| async move {
         let (_tenant, client) = start(&app).await;
         let long = "x".repeat(100_000);
@@ -207,7 +207,7 @@ async fn parameters_of_the_wrong_type_are_invalid_parameters() {
 
 /// 25: methods that were removed, or that this server never had, are unknown; none of them hangs or answers an empty list.
 #[tokio::test]
-async fn unknown_methods_are_minus_32601() {
+async fn attack_25_unknown_methods_are_minus_32601() {
     TestApp::everywhere(|app| async move {
         let (tenant, legacy) = start(&app).await;
         let modern = McpClient::modern(&app.mcp_url(), &tenant.token);
@@ -254,7 +254,7 @@ async fn unknown_methods_are_minus_32601() {
 
 /// 24: unknown version → −32022 with what is supported.
 #[tokio::test]
-async fn versions_that_are_not_served_say_which_are() {
+async fn attack_24_versions_that_are_not_served_say_which_are() {
     TestApp::everywhere(|app| async move {
         let (_tenant, client) = start(&app).await;
         let supported = json!(["2026-07-28", "2025-11-25", "2025-06-18", "2025-03-26"]);
@@ -291,7 +291,7 @@ async fn versions_that_are_not_served_say_which_are() {
 
 /// 24: `Mcp-Method` and `Mcp-Name` that differ from the body → −32020.
 #[tokio::test]
-async fn headers_that_differ_from_the_body_are_refused() {
+async fn attack_24_headers_that_differ_from_the_body_are_refused() {
     TestApp::everywhere(|app| async move {
         let (_tenant, client) = start(&app).await;
         let call = message(&json!("c"), "tools/call", &with_meta(json!({ "name": "consultar_rnc_dgii", "arguments": { "rnc": "131098193" } })));
@@ -322,7 +322,7 @@ async fn headers_that_differ_from_the_body_are_refused() {
 
 /// 24: a body over the cap, its length told or not.
 #[tokio::test]
-async fn a_body_that_is_too_large_is_413() {
+async fn attack_24_a_body_that_is_too_large_is_413() {
     TestApp::everywhere_with(&["--body-bytes-max", "20000"], |app| async move {
         let (_tenant, client) = start(&app).await;
         let of_bytes = |count: usize| {
@@ -349,7 +349,7 @@ async fn a_body_that_is_too_large_is_413() {
 
 /// 23: a foreign Host or Origin.
 #[tokio::test]
-async fn foreign_hosts_and_origins_are_403() {
+async fn attack_23_foreign_hosts_and_origins_are_403() {
     TestApp::everywhere(|app| async move {
         let (_tenant, client) = start(&app).await;
         let body = message(&json!(1), "ping", &json!({}));
@@ -479,7 +479,7 @@ async fn cursors_and_tools_that_do_not_exist_are_invalid_parameters() {
 
 /// 4: a session id of somebody else changes nothing, since there are none.
 #[tokio::test]
-async fn sessions_do_not_exist() {
+async fn attack_04_sessions_do_not_exist() {
     TestApp::everywhere(|app| async move {
         let (_tenant, client) = start(&app).await;
         let params = json!({ "protocolVersion": LEGACY, "capabilities": {}, "clientInfo": { "name": "x", "version": "1" } });

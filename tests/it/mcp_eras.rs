@@ -191,7 +191,7 @@ async fn the_language_is_the_tokens() {
 
 /// 29: a tenant's name is told to its own agents only, as it is.
 #[tokio::test]
-async fn a_name_is_never_a_template() {
+async fn attack_29_a_name_is_never_a_template() {
     TestApp::everywhere(|app| async move {
         let tenant = app.tenant("Uno").await;
         app.edit(tenant.id, TenantEdit { name: Some("%{empresa} <script> {{x}} Ñandú & Cía.".to_owned()), ..TenantEdit::default() }).await;

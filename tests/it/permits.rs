@@ -48,7 +48,7 @@ async fn refusal(client: &McpClient, tool: &str) -> String {
 
 /// 16: a tool that is not enabled does not exist.
 #[tokio::test]
-async fn a_tool_one_may_not_use_is_unknown() {
+async fn attack_16_a_tool_one_may_not_use_is_unknown() {
     TestApp::everywhere(|app| async move {
         app.padron(3).await;
         let tenant = app.tenant("Uno").await;
@@ -142,7 +142,7 @@ async fn packs_limit_a_token() {
 }
 
 #[tokio::test]
-async fn a_suspended_tenant_is_403() {
+async fn attack_16_a_suspended_tenant_is_403() {
     TestApp::everywhere(|app| async move {
         let (tenant, other) = (app.tenant("Uno").await, app.tenant("Dos").await);
         let client = app.client(&tenant.token);
@@ -162,7 +162,7 @@ async fn a_suspended_tenant_is_403() {
 
 /// 14, 15: another tenant's things are not there, whatever one asks for.
 #[tokio::test]
-async fn a_tenant_never_sees_another() {
+async fn attack_14_15_a_tenant_never_sees_another() {
     TestApp::everywhere(|app| async move {
         let (one, two) = (app.tenant("Canario Uno").await, app.tenant("Canario Dos").await);
         let (first, second) = (app.client(&one.token), app.client(&two.token));
@@ -193,7 +193,7 @@ async fn a_tenant_never_sees_another() {
 
 /// 17: two tenants hammer at the same time; no answer crosses.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn parallel_tenants_do_not_cross() {
+async fn attack_17_parallel_tenants_do_not_cross() {
     TestApp::everywhere_with(&["--tenant-burst-calls", "1000"], |app| async move {
         let tenants = Arc::new([app.tenant("Canario Azul").await, app.tenant("Canario Rojo").await, app.tenant("Canario Verde").await]);
         let mut hammer = tokio::task::JoinSet::new();
@@ -256,7 +256,7 @@ async fn a_tool_has_a_limit_an_hour() {
 
 /// 36: exact under 200 parallel calls; 37: the month turns in Santo Domingo.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_free_plan_has_a_hundred_calls_a_month() {
+async fn attack_36_37_the_free_plan_has_a_hundred_calls_a_month() {
     TestApp::everywhere_with(&["--tenant-burst-calls", "10000"], |app| async move {
         app.padron(3).await;
         let tenant = app.tenant_on("Gratis", "gratis", ProtocolChoice::Auto).await;

@@ -46,7 +46,7 @@ fn assert_refused(answer: &Answer, what: &str) {
 
 /// 1: missing, garbage, mistyped, unknown, expired, revoked; 3: in the query string.
 #[tokio::test]
-async fn only_a_good_token_gets_in() {
+async fn attack_01_03_only_a_good_token_gets_in() {
     TestApp::everywhere_with(&["--failed-auth-per-minute", "1000"], |app| async move {
         let tenant = app.tenant("Uno").await;
         let good = tenant.token.as_str();
@@ -111,7 +111,7 @@ async fn only_a_good_token_gets_in() {
 
 /// 6: from outside one cannot tell a token that was good from one that never was.
 #[tokio::test]
-async fn every_bad_token_gets_the_same_answer() {
+async fn attack_06_every_bad_token_gets_the_same_answer() {
     TestApp::everywhere(|app| async move {
         let tenant = app.tenant("Uno").await;
         let (id, revoked) = app.token(tenant.id, None).await;
@@ -189,7 +189,7 @@ async fn a_rotated_token_has_a_grace() {
 
 /// 13: another tenant's token is no token.
 #[tokio::test]
-async fn a_foreign_token_cannot_be_touched() {
+async fn attack_13_a_foreign_token_cannot_be_touched() {
     TestApp::everywhere(|app| async move {
         let (one, two) = (app.tenant("Uno").await, app.tenant("Dos").await);
         let rotated = app.state.tokens.token_rotate(two.id, one.token_id, 60, &actor()).await;
@@ -227,7 +227,7 @@ fn every_file(folder: &std::path::Path, into: &mut Vec<std::path::PathBuf>) {
 
 /// 22: nothing secret is stored or logged, at the most talkative level.
 #[tokio::test]
-async fn no_secret_is_stored_or_logged() {
+async fn attack_22_no_secret_is_stored_or_logged() {
     let log = Log::default();
     let writer = log.clone();
     // As `telemetry` would filter it when everything is asked for.
@@ -299,7 +299,7 @@ async fn no_secret_is_stored_or_logged() {
 
 /// Failed tokens of one address have to wait; good ones of the same address do not.
 #[tokio::test]
-async fn failures_are_limited_by_address() {
+async fn attack_06_failures_are_limited_by_address() {
     TestApp::everywhere_with(&["--failed-auth-per-minute", "6"], |app| async move {
         let tenant = app.tenant("Uno").await;
         for turn in 0..6 {
@@ -330,7 +330,7 @@ async fn failures_are_limited_by_address() {
 
 /// 38: while the database is away nobody is called a liar.
 #[tokio::test]
-async fn a_token_that_cannot_be_checked_is_503() {
+async fn attack_38_a_token_that_cannot_be_checked_is_503() {
     TestApp::everywhere(|app| async move {
         let tenant = app.tenant("Uno").await;
         let rename = async |from: &str, to: &str| app.state.db.execute_unprepared(&format!("alter table {from} rename to {to}")).await.unwrap();
@@ -434,7 +434,7 @@ async fn parallel_changes_make_one_chain() {
 
 /// 40: the keys change while calls go on; afterwards the old key is of no more use.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_master_key_changes_under_way() {
+async fn attack_40_the_master_key_changes_under_way() {
     TestApp::everywhere(|app| async move {
         let mut tenants = Vec::new();
         for name in ["Uno", "Dos", "Tres"] {
@@ -487,7 +487,7 @@ async fn the_master_key_changes_under_way() {
 
 /// An edit and a change of keys at the same moment lose neither.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn edits_and_rotation_do_not_undo_each_other() {
+async fn attack_40_edits_and_rotation_do_not_undo_each_other() {
     TestApp::everywhere(|app| async move {
         let tenant = app.tenant("Uno").await;
         let mut keys = (VAULT_KEY, NEW_KEY);
@@ -528,7 +528,7 @@ async fn edits_and_rotation_do_not_undo_each_other() {
 
 /// What is remembered of one tenant is forgotten without touching another; 4: and no session outlives its token.
 #[tokio::test]
-async fn a_remembered_token_is_forgotten_with_its_tenant_only() {
+async fn attack_04_a_remembered_token_is_forgotten_with_its_tenant_only() {
     TestApp::everywhere(|app| async move {
         let (one, two) = (app.tenant("Uno").await, app.tenant("Dos").await);
         assert_eq!((app.ping(&one.token).await.status, app.ping(&two.token).await.status), (200, 200));

@@ -440,7 +440,7 @@ async fn the_listing_and_odoo_are_compared_on_demand() {
 }
 
 #[tokio::test]
-async fn another_tenants_records_are_not_found() {
+async fn attack_14_another_tenants_records_are_not_found() {
     TestApp::everywhere(|app| async move {
         let (_one, own) = desk(&app, "Propia", ProtocolChoice::Json2).await;
         let (_two, stranger) = desk(&app, "Ajena", ProtocolChoice::Json2).await;

@@ -103,7 +103,7 @@ fn check(what: &str, error: &Value, code: &str) {
 }
 
 #[tokio::test]
-async fn whatever_answers_the_call_ends_in_time_with_a_reason() {
+async fn attack_20_whatever_answers_the_call_ends_in_time_with_a_reason() {
     let html = |status: &str, body: &str| Habit::Says(response(status, "content-type: text/html; charset=utf-8\r\n", body));
     let json = |status: &str, body: &str| Habit::Says(response(status, "content-type: application/json\r\n", body));
     let habits: Vec<(&str, Habit, &str)> = vec![
@@ -160,7 +160,7 @@ async fn whatever_answers_the_call_ends_in_time_with_a_reason() {
 }
 
 #[tokio::test]
-async fn an_odoo_that_turns_bad_after_the_login() {
+async fn attack_20_an_odoo_that_turns_bad_after_the_login() {
     let html = |status: &str, body: &str| response(status, "content-type: text/html; charset=utf-8\r\n", body);
     let faults: Vec<(&str, ProtocolChoice, Fault, &str)> = vec![
         ("a login page", ProtocolChoice::Json2, Fault::Instead(html("200 OK", LOGIN_PAGE)), "no_es_odoo"),
@@ -251,7 +251,7 @@ async fn a_read_whose_connection_dies_is_sent_once_more() {
 }
 
 #[tokio::test]
-async fn one_tenants_hang_is_nobody_elses() {
+async fn attack_20_one_tenants_hang_is_nobody_elses() {
     TestApp::everywhere_with(&LIMITS, |app| async move {
         let mut servers = JoinSet::new();
         let (_, token) = app.tenant_at("Colgada", at(&stub(&mut servers, Habit::Stalls("")).await, ProtocolChoice::Auto)).await;
@@ -275,7 +275,7 @@ async fn one_tenants_hang_is_nobody_elses() {
 }
 
 #[tokio::test]
-async fn private_addresses_are_refused_unless_allowed() {
+async fn attack_19_private_addresses_are_refused_unless_allowed() {
     for backend in backends() {
         let mut app = start_guarded(backend).await;
         let sandbox = Arc::new(SandboxOdoo::dominican_sample("Interna"));

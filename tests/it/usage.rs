@@ -68,7 +68,7 @@ async fn every_call_leaves_one_row() {
 
 /// 29: an agent's name of itself is cut and cannot break a line.
 #[tokio::test]
-async fn an_agents_name_is_bounded() {
+async fn attack_29_an_agents_name_is_bounded() {
     TestApp::everywhere(|app| async move {
         app.padron(3).await;
         let tenant = app.tenant("Uno").await;

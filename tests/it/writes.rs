@@ -78,7 +78,7 @@ async fn a_preview_writes_nothing_and_its_code_writes_once() {
 }
 
 #[tokio::test]
-async fn a_code_is_good_for_exactly_the_call_it_was_given_for() {
+async fn attack_25_a_code_is_good_for_exactly_the_call_it_was_given_for() {
     TestApp::everywhere(|app| async move {
         let (tenant, client, odoo) = desk(&app, "Nova").await;
         let (_other, stranger, others_odoo) = desk(&app, "Aurora").await;
