@@ -67,7 +67,8 @@ impl Script {
 
 fn request(port: u16, token: Option<&str>, era: Era, id: usize, method: &str, mut params: Value) -> Vec<u8> {
     use std::fmt::Write;
-    let mut head = format!("POST /mcp HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nContent-Type: application/json\r\nAccept: application/json, text/event-stream\r\nUser-Agent: dunet-bench/1\r\n");
+    let mut head =
+        format!("POST /mcp HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nContent-Type: application/json\r\nAccept: application/json, text/event-stream\r\nUser-Agent: dunet-bench/1\r\n");
     let mut line = |name: &str, value: &str| write!(head, "{name}: {value}\r\n").expect("a text grows");
     if let Some(token) = token {
         line("Authorization", &format!("Bearer {token}"));
@@ -334,7 +335,7 @@ pub(crate) async fn open(address: SocketAddr, script: &Arc<Script>, per_second: 
                 Some(connection) => Ok(connection),
                 None => Connection::open(address).await,
             };
-            let mut note = |outcome: Result<Answer<'_>>| tally.lock().unwrap_or_else(PoisonError::into_inner).note(outcome, needle, when.elapsed());
+            let note = |outcome: Result<Answer<'_>>| tally.lock().unwrap_or_else(PoisonError::into_inner).note(outcome, needle, when.elapsed());
             match opened {
                 Ok(mut connection) => {
                     let outcome = connection.call(request).await;

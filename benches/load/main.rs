@@ -94,7 +94,8 @@ async fn run(args: Args) -> anyhow::Result<()> {
     std::fs::create_dir_all(&args.out)?;
     let out = args.out.canonicalize()?;
     let dunet = PathBuf::from(env!("CARGO_BIN_EXE_dunet"));
-    let settings = args.settings.iter().map(|pair| pair.split_once('=').map(|(name, value)| (name.to_owned(), value.to_owned())).with_context(|| format!("not NAME=VALUE: {pair}")));
+    let settings =
+        args.settings.iter().map(|pair| pair.split_once('=').map(|(name, value)| (name.to_owned(), value.to_owned())).with_context(|| format!("not NAME=VALUE: {pair}")));
     let mut rig = Rig {
         echo: rig::built(&dunet, "examples/echo"),
         dunet,

@@ -197,7 +197,7 @@ impl Data {
             // Of many tenants each calls little.
             if odoos.len() <= 100 {
                 let edit = ToolEdit { calls_per_hour: Some(2_000_000_000), ..ToolEdit::default() };
-                for tool in dunet::tools::TOOLS {
+                for tool in dunet::tools::TOOLS.iter() {
                     state.tenants.tool_edit(id, tool.facts().name, edit, &actor).await?;
                 }
             }

@@ -131,7 +131,11 @@ pub(crate) async fn throughput(rig: &Rig) -> anyhow::Result<Vec<Row>> {
             Side { server: &dunet, script: rig.lookups(data.port, token, Era::Modern) },
             Side { server: &echo, script: echo_script(echo_port, Era::Modern, 9) },
         ),
-        ("with an echo that carries as many bytes as the answer", Side { server: &dunet, script: lookups }, Side { server: &echo, script: echo_script(echo_port, Era::Legacy, answer_bytes) }),
+        (
+            "with an echo that carries as many bytes as the answer",
+            Side { server: &dunet, script: lookups },
+            Side { server: &echo, script: echo_script(echo_port, Era::Legacy, answer_bytes) },
+        ),
         (
             "the full path without a tool (`ping`) to `ping` of the echo server",
             Side { server: &dunet, script: Script::one(data.port, token, "ping", json!({}), "\"result\":{}") },
@@ -202,7 +206,8 @@ pub(crate) async fn latency(rig: &Rig) -> anyhow::Result<Vec<Row>> {
     if let Some(example) = bare_all.bad_example.as_ref().or(full_all.bad_example.as_ref()) {
         eprintln!("load: an answer was not good: {example}");
     }
-    let all: Vec<String> = [0.5, 0.99, 0.999].into_iter().map(|share| format!("p{}: {:.3} / {:.3}", share * 100.0, bare_all.quantile_ms(share), full_all.quantile_ms(share))).collect();
+    let all: Vec<String> =
+        [0.5, 0.99, 0.999].into_iter().map(|share| format!("p{}: {:.3} / {:.3}", share * 100.0, bare_all.quantile_ms(share), full_all.quantile_ms(share))).collect();
     rig.keep("latency", &json!({ "bare_p50_p99_ms": bare, "full_p50_p99_ms": full, "bad": bad, "pooled_bare_full_ms": all }))?;
     let added = (p50.1 - p50.0, p99.1 - p99.0);
     let text = |added: f64, (bare, full): (f64, f64)| format!("{added:.3} ms ({bare:.3} → {full:.3} ms)");
