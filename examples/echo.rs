@@ -3,8 +3,8 @@
 //! One tool, `echo(message)`, at `http://127.0.0.1:N/mcp`. It is what rmcp costs and nothing else: no authentication, no limits, no
 //! metering, no logs, no middleware, no argument check beyond taking the text out. The transport is set up as the product sets it up
 //! (no sessions, plain JSON answers, `TCP_NODELAY`), and the handler is written by hand, as the product's is: the macros' router would
-//! parse the arguments once more. The runtime is tokio's usual one, with a worker for each core it may use: pinned to one core, one worker.
-//! With `--current-thread` everything runs on one thread; `docs/performance.md` says which of the two is faster.
+//! parse the arguments once more. The runtime is the faster one: on one core everything on one thread (measured: a sixth less processor time
+//! for a call), on more cores tokio's usual workers. `--multi-thread` takes the workers on one core too, as the product does.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::{Arc, LazyLock};
@@ -28,9 +28,9 @@ struct Args {
     /// Port to listen on, on 127.0.0.1.
     #[arg(long)]
     port: u16,
-    /// Run everything on one thread.
+    /// Take tokio's workers even on one core.
     #[arg(long)]
-    current_thread: bool,
+    multi_thread: bool,
 }
 
 #[derive(Clone)]
@@ -64,7 +64,8 @@ impl ServerHandler for Echo {
 
 fn main() -> anyhow::Result<()> {
     let args = Args::parse();
-    let mut runtime = if args.current_thread { tokio::runtime::Builder::new_current_thread() } else { tokio::runtime::Builder::new_multi_thread() };
+    let one_core = std::thread::available_parallelism().is_ok_and(|cores| cores.get() == 1);
+    let mut runtime = if one_core && !args.multi_thread { tokio::runtime::Builder::new_current_thread() } else { tokio::runtime::Builder::new_multi_thread() };
     runtime.enable_all().build()?.block_on(serve(args.port))
 }
 

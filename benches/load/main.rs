@@ -32,6 +32,9 @@ struct Args {
     /// `kill -9` so often; 100 by default, 10 when quick.
     #[arg(long, env = "DUNET_BENCH_KILLS")]
     kills: Option<u32>,
+    /// The control of `kill`: the service is asked to end instead.
+    #[arg(long)]
+    control: bool,
     /// Folder for raw data.
     #[arg(long)]
     out: PathBuf,
@@ -106,6 +109,7 @@ async fn run(args: Args) -> anyhow::Result<()> {
         settings: settings.collect::<anyhow::Result<_>>()?,
         padron_report: args.padron_report,
         kills: args.kills.unwrap_or(if args.quick { 10 } else { 100 }),
+        control: args.control,
         numbers: Vec::new(),
     };
     rig.listing()?;

@@ -62,6 +62,8 @@ pub(crate) struct Rig {
     pub(crate) padron_report: Option<PathBuf>,
     /// `kill -9` so often.
     pub(crate) kills: u32,
+    /// Instead ask the service to end, which loses nothing: shows that the comparison finds nothing where nothing is.
+    pub(crate) control: bool,
     /// Numbers of the listing, spread all over it.
     pub(crate) numbers: Vec<String>,
 }
@@ -146,12 +148,12 @@ impl Rig {
         Process::start(&self.dunet, &["serve"], &data.env, &self.server_cores, &data.dir.join("serve.log"), data.port)
     }
 
-    /// Starts the yardstick.
-    pub(crate) async fn serve_echo(&self) -> anyhow::Result<Process> {
+    /// Starts the yardstick, in its fastest form or with tokio's usual workers.
+    pub(crate) async fn serve_echo(&self, workers: bool) -> anyhow::Result<Process> {
         let port = free_port()?;
         let mut args = vec!["--port".to_owned(), port.to_string()];
-        if self.settings.iter().any(|(name, _)| name == "ECHO_CURRENT_THREAD") {
-            args.push("--current-thread".to_owned());
+        if workers {
+            args.push("--multi-thread".to_owned());
         }
         let args: Vec<&str> = args.iter().map(String::as_str).collect();
         let mut echo = Process::start(&self.echo, &args, &[], &self.server_cores, &self.out.join("echo.log"), port)?;

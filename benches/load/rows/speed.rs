@@ -107,7 +107,8 @@ pub(crate) async fn throughput(rig: &Rig) -> anyhow::Result<Vec<Row>> {
     let mut dunet = rig.serve(&data)?;
     let lookups = rig.lookups(data.port, token, Era::Legacy);
     dunet.until_it_answers(&lookups).await?;
-    let echo = rig.serve_echo().await?;
+    let echo = rig.serve_echo(false).await?;
+    let workers = rig.serve_echo(true).await?;
     let echo_port = echo.address.port();
     let answer_bytes = answer_bytes(&dunet, &rig.numbers[0], token, data.port).await?;
 
@@ -125,7 +126,12 @@ pub(crate) async fn throughput(rig: &Rig) -> anyhow::Result<Vec<Row>> {
         raw.insert(format!("{connections}"), duel.json());
         answered += duel.first_good;
     }
-    let context: [(&str, Side<'_>, Side<'_>); 3] = [
+    let context: [(&str, Side<'_>, Side<'_>); 4] = [
+        (
+            "echo with tokio's workers, the same runtime as ours",
+            Side { server: &dunet, script: Arc::clone(&lookups) },
+            Side { server: &workers, script: echo_script(workers.address.port(), Era::Legacy, 9) },
+        ),
         (
             "as above in the era of 2026-07-28",
             Side { server: &dunet, script: rig.lookups(data.port, token, Era::Modern) },
@@ -176,7 +182,7 @@ pub(crate) async fn latency(rig: &Rig) -> anyhow::Result<Vec<Row>> {
     let mut dunet = rig.serve(&data)?;
     let lookups = rig.lookups(data.port, Some(&tenants[0].token), Era::Legacy);
     dunet.until_it_answers(&lookups).await?;
-    let echo = rig.serve_echo().await?;
+    let echo = rig.serve_echo(false).await?;
     let echoes = echo_script(echo.address.port(), Era::Legacy, 9);
     let length = rig.pick(Duration::from_secs(2), Duration::from_secs(4));
     let rounds = rig.pick(5, 12);
