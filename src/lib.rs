@@ -30,6 +30,7 @@ use axum::routing::{any, get};
 use tower::ServiceBuilder;
 
 use http::HttpSettings;
+use http::shared::SharedLayer;
 use state::AppState;
 
 /// The tower stack of the service, outermost first, and its nests.
@@ -38,10 +39,13 @@ pub fn router(state: &AppState, settings: &HttpSettings) -> Router {
         .layer(http::request_id_set())
         .layer(http::span())
         .layer(from_fn(http::trace_context::layer))
+        .layer(SharedLayer)
         .layer(from_fn_with_state(state.metrics.clone(), http::metrics::count_layer))
+        .layer(SharedLayer)
         .layer(http::request_id_echo())
         .layer(http::panic_guard(http::panicked))
         .layer(from_fn_with_state(Arc::clone(&settings.trusted_proxies), http::client_address::layer))
+        .layer(SharedLayer)
         .layer(http::security_headers());
 
     let readiness = http::health::Readiness::new(state.clone(), settings.stopping.clone());

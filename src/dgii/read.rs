@@ -4,7 +4,7 @@
 //! locks and looks for no journal. Everything here is synchronous and takes microseconds.
 
 use std::path::PathBuf;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{LazyLock, Mutex, PoisonError};
 
 use chrono::NaiveDate;
 use rusqlite::{Connection, OpenFlags, OptionalExtension, Row};
@@ -57,6 +57,8 @@ pub struct Listed {
 pub(super) const SELECT_TAXPAYER: &str = "SELECT t.key, t.name, t.trade, a.text, t.start, s.text, r.text FROM taxpayer t
   LEFT JOIN label a ON a.number = t.activity LEFT JOIN label s ON s.number = t.status LEFT JOIN label r ON r.number = t.regime ";
 
+static SELECT_BY_KEY: LazyLock<String> = LazyLock::new(|| format!("{SELECT_TAXPAYER} WHERE t.key = ?1"));
+
 /// An index file and its idle connections.
 pub(super) struct Index {
     path: PathBuf,
@@ -101,7 +103,7 @@ impl Index {
 
     /// The row of one number.
     pub(super) fn lookup(&self, id: &TaxpayerId) -> Result<Option<Taxpayer>, PadronError> {
-        self.with(|db| db.prepare_cached(&format!("{SELECT_TAXPAYER} WHERE t.key = ?1"))?.query_row([id.key()], taxpayer).optional())
+        self.with(|db| db.prepare_cached(&SELECT_BY_KEY)?.query_row([id.key()], taxpayer).optional())
     }
 
     fn give_back(&self, db: Connection) {

@@ -166,13 +166,13 @@ impl Limits {
     ///
     /// # Errors
     /// Too often within a minute.
-    pub async fn repeat_take(&self, tenant: TenantId, token: TokenId, tool: &str, arguments: &str) -> Result<(), Refused> {
+    pub async fn repeat_take(&self, tenant: TenantId, token: TokenId, tool: &str, arguments: &serde_json::Value) -> Result<(), Refused> {
         let limit = self.settings.repeats_per_minute;
         if limit == 0 {
             return Ok(());
         }
         let now_s = self.clock.now().timestamp();
-        let key = (tenant, self.hasher.hash_one((token, tool, arguments)));
+        let key = (tenant, self.hasher.hash_one((token, tool, arguments.to_string())));
         let begin = async { Arc::new(Repeat { since_s: now_s, calls: AtomicU32::new(0) }) };
         let mut repeat = self.repeats.get_with(key, begin).await;
         if now_s - repeat.since_s >= REPEATS_WINDOW_S {
@@ -301,16 +301,16 @@ mod tests {
         let limits = limits(&clock).await;
         let (tenant, token) = (TenantId::new(), TokenId::new());
         for _ in 0..3 {
-            limits.repeat_take(tenant, token, "t", "{}").await.unwrap();
+            limits.repeat_take(tenant, token, "t", &serde_json::json!({})).await.unwrap();
         }
         clock.advance(chrono::Duration::seconds(20));
-        assert_eq!(limits.repeat_take(tenant, token, "t", "{}").await, Err(Refused { limit: 3, wait_s: 40 }));
+        assert_eq!(limits.repeat_take(tenant, token, "t", &serde_json::json!({})).await, Err(Refused { limit: 3, wait_s: 40 }));
         // Another call, token or tenant is another call.
-        limits.repeat_take(tenant, token, "t", "{1}").await.unwrap();
-        limits.repeat_take(tenant, token, "u", "{}").await.unwrap();
-        limits.repeat_take(tenant, TokenId::new(), "t", "{}").await.unwrap();
-        limits.repeat_take(TenantId::new(), token, "t", "{}").await.unwrap();
+        limits.repeat_take(tenant, token, "t", &serde_json::json!([1])).await.unwrap();
+        limits.repeat_take(tenant, token, "u", &serde_json::json!({})).await.unwrap();
+        limits.repeat_take(tenant, TokenId::new(), "t", &serde_json::json!({})).await.unwrap();
+        limits.repeat_take(TenantId::new(), token, "t", &serde_json::json!({})).await.unwrap();
         clock.advance(chrono::Duration::seconds(40));
-        limits.repeat_take(tenant, token, "t", "{}").await.unwrap();
+        limits.repeat_take(tenant, token, "t", &serde_json::json!({})).await.unwrap();
     }
 }

@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 use tower::ServiceBuilder;
 use tower::layer::util::{Identity, Stack};
 use tower_http::catch_panic::{CatchPanicLayer, ResponseForPanic};
-use tower_http::request_id::{MakeRequestId, MakeRequestUuid, PropagateRequestIdLayer, RequestId, SetRequestIdLayer};
+use tower_http::request_id::{MakeRequestUuid, PropagateRequestIdLayer, RequestId, SetRequestIdLayer};
 use tower_http::set_header::SetResponseHeaderLayer;
 use tower_http::trace::{HttpMakeClassifier, TraceLayer};
 use url::Url;
@@ -27,6 +27,7 @@ use crate::telemetry::REQUEST_TARGET;
 pub mod client_address;
 pub mod health;
 pub mod metrics;
+pub mod shared;
 pub mod trace_context;
 
 static REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -54,16 +55,16 @@ pub struct HttpSettings {
 
 /// Gives every request an id. What a client sends under that name is not believed: ids are ours, so that logs can be trusted.
 #[must_use]
-pub fn request_id_set() -> Stack<SetRequestIdLayer<MakeRequestUuid>, Stack<SetRequestHeaderLayer, Identity>> {
-    ServiceBuilder::new().layer(replace_request_id()).layer(SetRequestIdLayer::new(REQUEST_ID.clone(), MakeRequestUuid)).into_inner()
+pub fn request_id_set() -> Stack<SetRequestIdLayer<MakeRequestUuid>, Stack<WithoutIdLayer, Identity>> {
+    // tower-http keeps a header that is there already.
+    let without: fn(Request<Body>) -> Request<Body> = |mut request| {
+        request.headers_mut().remove(&REQUEST_ID);
+        request
+    };
+    ServiceBuilder::new().map_request(without).layer(SetRequestIdLayer::new(REQUEST_ID.clone(), MakeRequestUuid)).into_inner()
 }
 
-type SetRequestHeaderLayer = tower_http::set_header::SetRequestHeaderLayer<fn(&Request<Body>) -> Option<HeaderValue>>;
-
-/// tower-http keeps a header that is there already, and "no value" leaves it too: it has to be replaced.
-fn replace_request_id() -> SetRequestHeaderLayer {
-    SetRequestHeaderLayer::overriding(REQUEST_ID.clone(), |request| MakeRequestUuid.make_request_id(request).map(RequestId::into_header_value))
-}
+type WithoutIdLayer = tower::util::MapRequestLayer<fn(Request<Body>) -> Request<Body>>;
 
 /// Sends the id back.
 #[must_use]

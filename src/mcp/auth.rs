@@ -84,7 +84,7 @@ enum Refusal {
 }
 
 /// Lets requests with a good token pass, with their [`Caller`] in the extensions and without the token.
-pub(super) async fn layer(State(authenticator): State<Authenticator>, mut request: Request, next: Next) -> Response {
+pub(super) async fn layer(State(authenticator): State<Arc<Authenticator>>, mut request: Request, next: Next) -> Response {
     let Some(header) = request.headers().get(header::AUTHORIZATION) else {
         return authenticator.refuse(request, AuthRefusal::Missing).await;
     };

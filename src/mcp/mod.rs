@@ -4,6 +4,8 @@
 //! The stack, outermost first: panic guard, time limit, host and origin, CORS, authentication, the tenant's rate, the pre-filter, usage; then rmcp, which only
 //! `server.rs` knows.
 
+use std::sync::Arc;
+
 use axum::Router;
 use axum::http::{HeaderName, HeaderValue, Method, StatusCode, header};
 use axum::middleware::from_fn_with_state;
@@ -12,6 +14,7 @@ use serde_json::Value;
 use tower::ServiceBuilder;
 use tower_http::cors::{AllowOrigin, CorsLayer};
 
+use crate::http::shared::SharedLayer;
 use crate::http::{self, HttpSettings};
 use crate::state::AppState;
 
@@ -36,11 +39,16 @@ pub fn router(state: &AppState, settings: &HttpSettings) -> Router {
     let stack = ServiceBuilder::new()
         .layer(http::panic_guard(panicked))
         .layer(from_fn_with_state(limit, http::time_limit_layer))
+        .layer(SharedLayer)
         .layer(from_fn_with_state(gate::Allowed::new(settings), gate::layer))
+        .layer(SharedLayer)
         .layer(cors(settings))
-        .layer(from_fn_with_state(authenticator, auth::layer))
+        .layer(from_fn_with_state(Arc::new(authenticator), auth::layer))
+        .layer(SharedLayer)
         .layer(from_fn_with_state(state.limits.clone(), auth::tenant_rate_layer))
+        .layer(SharedLayer)
         .layer(from_fn_with_state(settings.body_bytes_max, prefilter::layer))
+        .layer(SharedLayer)
         .layer(from_fn_with_state((state.usage.clone(), state.metrics.clone()), usage::layer));
     Router::new().route_service(PATH, service.clone()).route_service(TOKEN_PATH, service).layer(stack)
 }

@@ -140,7 +140,7 @@ impl Dispatcher {
         let (tenant, limits) = (caller.tenant().id, &parts.limits);
         let (now, timezone) = (parts.clock.now(), caller.tenant().timezone);
         let refused = |code: Code| move |refused: Refused| ToolError::limited(code, refused, now, timezone);
-        limits.repeat_take(tenant, caller.token(), facts.name, &arguments.to_string()).await.map_err(refused(Code::LlamadaRepetida))?;
+        limits.repeat_take(tenant, caller.token(), facts.name, &arguments).await.map_err(refused(Code::LlamadaRepetida))?;
         limits.tool_take(tenant, facts.name, permit.calls_per_hour).await.map_err(refused(Code::LimiteHerramienta))?;
         let reservation = parts.limits.month_reserve(caller.tenant()).await.map_err(ToolError::internal)?.map_err(|exhausted| {
             let (limit, until) = (exhausted.limit, day(exhausted.resets_on));
