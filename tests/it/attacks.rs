@@ -93,7 +93,9 @@ impl Inside {
         async move {
             let response = answer.await.expect("never fails");
             let body = response.into_body().collect().await.expect("a body").to_bytes();
-            serde_json::from_slice::<Value>(&body).expect("JSON")["result"].clone()
+            let body: Value = serde_json::from_slice(&body).expect("JSON");
+            assert!(body.get("result").is_some(), "no result: {body}");
+            body["result"].clone()
         }
     }
 }

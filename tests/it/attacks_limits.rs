@@ -26,7 +26,9 @@ async fn per_hour(app: &TestApp, tenant: TenantId, calls: u32) {
 }
 
 /// What a thousand calls at once came to: how many succeeded, and the codes of the others.
-async fn race(inside: &Inside, token: &str) -> (u32, Vec<String>) {
+async fn race(app: &TestApp, inside: &Inside, token: &str) -> (u32, Vec<String>) {
+    // A thousand cold look-ups of one token at once are another matter: it is remembered first.
+    assert_eq!(app.client(token).request("ping", json!({})).await.status, 200);
     let mut racers = JoinSet::new();
     for n in 0..RACERS {
         // Each another number, so that no guard against loops answers instead.
@@ -57,16 +59,16 @@ async fn attack_36_a_thousand_calls_for_one_place() {
         let inside = Inside::of(&app);
         let tenant = app.tenant_on("Gratis", "gratis", ProtocolChoice::Auto).await;
         per_hour(&app, tenant.id, 1_000_000).await;
-        assert_eq!(race(&inside, &tenant.token).await, (1, vec!["cuota_agotada".to_owned()]), "of the month");
+        assert_eq!(race(&app, &inside, &tenant.token).await, (1, vec!["cuota_agotada".to_owned()]), "of the month");
         // A second wave finds nothing, nor does another token.
         let (_, second) = app.token(tenant.id, None).await;
-        assert_eq!(race(&inside, &second).await, (0, vec!["cuota_agotada".to_owned()]));
+        assert_eq!(race(&app, &inside, &second).await, (0, vec!["cuota_agotada".to_owned()]));
         let rows = app.usage_rows(2 * RACERS as usize).await;
         assert_eq!((rows.len(), rows.iter().filter(|row| row.counted).count()), (2 * RACERS as usize, 1), "charged once");
 
         let hourly = app.tenant("Pro").await;
         per_hour(&app, hourly.id, 1).await;
-        assert_eq!(race(&inside, &hourly.token).await, (1, vec!["limite_herramienta".to_owned()]), "of the hour");
+        assert_eq!(race(&app, &inside, &hourly.token).await, (1, vec!["limite_herramienta".to_owned()]), "of the hour");
     })
     .await;
 }

@@ -157,24 +157,25 @@ fn mix(n: u64) -> u64 {
 }
 
 /// How often each kind comes, of a thousand.
-const MIX: [(&str, u64); 18] = [
-    ("rnc", 230),
-    ("contexto", 300),
-    ("cliente", 40),
-    ("cliente ajeno", 16),
-    ("producto", 10),
-    ("cotizacion", 12),
-    ("sin cotizacion", 8),
+const MIX: [(&str, u64); 19] = [
+    ("rnc", 150),
+    ("contexto", 250),
+    ("cliente", 36),
+    ("cliente ajeno", 14),
+    ("producto", 9),
+    ("cotizacion", 10),
+    ("sin cotizacion", 6),
     ("vista de cotizacion", 3),
     ("vista de cliente", 4),
-    ("codigo ajeno", 30),
-    ("argumento", 85),
-    ("desconocida", 60),
-    ("lista", 10),
-    ("saludo", 80),
-    ("ping", 40),
-    ("token", 40),
-    ("basura", 24),
+    ("codigo ajeno", 20),
+    ("argumento", 60),
+    ("desconocida", 50),
+    ("lista", 8),
+    ("saludo", 62),
+    ("metodo", 100),
+    ("ping", 50),
+    ("token", 90),
+    ("basura", 70),
     ("cuelga", 8),
 ];
 
@@ -226,6 +227,7 @@ fn shot(all: &[Canaries], at: usize, n: u64) -> Shot {
         "saludo" => ("initialize", json!({ "protocolVersion": LEGACY, "capabilities": {}, "clientInfo": { "name": "x", "version": "1" } }), own_word(), false),
         "ping" if modern => ("ping", json!({}), Wants::Rpc(-32601), false),
         "ping" => ("ping", json!({}), Wants::Status(200), false),
+        "metodo" => ("resources/read", json!({ "uri": format!("odoo://res.partner/{}", other.customers[record]) }), Wants::Rpc(-32601), false),
         "token" => ("tools/list", json!({}), Wants::Status(401), false),
         "cuelga" => {
             let (method, params, _, _) = call("buscar_cliente", json!({ "consulta": format!("Cliente {} {record}", own.word) }), Wants::Nothing);
@@ -302,7 +304,8 @@ fn look(all: &[Canaries], at: usize, shot: &Shot, seen: &Seen, tally: &mut Tally
     let id = seen.headers.get("x-request-id").and_then(|id| id.to_str().ok()).unwrap_or_else(|| panic!("no request id: {}", told()));
     tally.request_ids.push(id.parse::<uuid::Uuid>().unwrap_or_else(|error| panic!("{error}: {}", told())).as_u128());
     // Chance makes the id's digits; they may look like anything.
-    let text = format!("{:?}\n{}", seen.headers, seen.body).replace(id, "").to_lowercase();
+    let headers: String = seen.headers.values().map(|value| String::from_utf8_lossy(value.as_bytes()) + "\n").collect();
+    let text = (headers + &seen.body).replace(id, "").to_lowercase();
     let numbers = text.contains(MARK);
     for stranger in all.iter().enumerate().filter(|(other, _)| *other != at).map(|(_, stranger)| stranger) {
         for needle in stranger.names.iter().chain(stranger.numbers.iter().filter(|_| numbers)) {
