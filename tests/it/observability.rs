@@ -197,6 +197,8 @@ async fn a_caller_who_hangs_up_is_counted() {
     TestApp::everywhere(|app| async move {
         let porter = Porter::new("Lenta").await;
         let (_, token) = app.tenant_at("Lenta", porter.odoo(ProtocolChoice::Json2)).await;
+        // Else the watch may notice the new tenant in the middle, and the calls would wait for one log-in.
+        app.state.changes.look().await.unwrap();
         let client = app.client(&token);
         client.call("buscar_cliente", json!({ "consulta": "a" })).await;
         porter.hold(true);
@@ -255,9 +257,8 @@ async fn a_flood_of_garbage_makes_no_series() {
         let get = |name: &str| second[name];
         assert_eq!(get(r#"dunet_http_requests_total{path="other",method="GET",status="404"}"#), 40.0);
         assert_eq!(get(r#"dunet_http_requests_total{path="/metrics",method="GET",status="404"}"#), 20.0);
-        assert!(
-            get(r#"dunet_http_requests_total{path="/mcp",method="other",status="401"}"#) + get(r#"dunet_http_requests_total{path="/mcp",method="other",status="429"}"#) >= 60.0
-        );
+        let strange = |status: u16| get(&format!(r#"dunet_http_requests_total{{path="/mcp",method="other",status="{status}"}}"#));
+        assert_eq!(strange(401) + strange(429), 20.0);
         assert!(get(r#"dunet_auth_refusals_total{reason="limited"}"#) > 0.0);
         assert!(second.len() < 400, "{} series", second.len());
         for name in second.keys() {
