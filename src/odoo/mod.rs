@@ -19,6 +19,8 @@ pub mod domain;
 mod domain_parse;
 mod error;
 mod fields;
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) mod fuzzing;
 mod http;
 mod http_error;
 mod meter;

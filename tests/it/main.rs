@@ -8,6 +8,7 @@ mod catalogue;
 mod changes;
 mod commands;
 mod demo;
+mod dependencies;
 mod mcp_bad_input;
 mod mcp_eras;
 mod odoo_real;
