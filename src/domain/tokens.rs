@@ -441,7 +441,9 @@ pub fn well_formed(text: &str) -> bool {
         return false;
     }
     let (body, sum) = text.split_at(length - CHECKSUM_CHARS);
-    body.as_bytes()[PREFIX.len() + ID_CHARS] == b'_' && checksum(body) == sum
+    let (id, secret) = body[PREFIX.len()..].split_at(ID_CHARS);
+    let base62 = |part: &str| part.bytes().all(|byte| byte.is_ascii_alphanumeric());
+    base62(id) && secret.strip_prefix('_').is_some_and(base62) && checksum(body) == sum
 }
 
 #[cfg(test)]
