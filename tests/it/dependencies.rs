@@ -121,11 +121,7 @@ fn every_licence_is_one_we_may_use() {
     // What is compiled for this platform only: crates of other systems may not even be downloaded.
     let host = Command::new(env!("CARGO")).arg("-vV").output().unwrap();
     let host = String::from_utf8(host.stdout).unwrap().lines().find_map(|line| line.strip_prefix("host: ")).unwrap().to_owned();
-    let output = Command::new(env!("CARGO"))
-        .args(["metadata", "--format-version", "1", "--locked", "--offline", "--filter-platform", &host])
-        .current_dir(root())
-        .output()
-        .unwrap();
+    let output = Command::new(env!("CARGO")).args(["metadata", "--format-version", "1", "--locked", "--offline", "--filter-platform", &host]).current_dir(root()).output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let metadata: Value = serde_json::from_slice(&output.stdout).unwrap();
     let packages = metadata["packages"].as_array().unwrap();
@@ -135,7 +131,9 @@ fn every_licence_is_one_we_may_use() {
         let ours = package["source"].is_null() && licence == "LicenseRef-Proprietary";
         assert!(ours || enough(licence, &allowed), "{name} has the licence {licence:?}");
     }
-    for (licence, fine) in [("GPL-3.0 OR MIT", true), ("MIT/Apache-2.0", true), ("(MIT OR GPL-2.0) AND ISC", true), ("MIT AND GPL-3.0", false), ("GPL-3.0 AND (MIT OR ISC)", false), ("", false)] {
+    for (licence, fine) in
+        [("GPL-3.0 OR MIT", true), ("MIT/Apache-2.0", true), ("(MIT OR GPL-2.0) AND ISC", true), ("MIT AND GPL-3.0", false), ("GPL-3.0 AND (MIT OR ISC)", false), ("", false)]
+    {
         assert_eq!(enough(licence, &allowed), fine, "{licence}");
     }
 }
@@ -143,8 +141,5 @@ fn every_licence_is_one_we_may_use() {
 /// Whether an SPDX expression can be met with these licences: every part between AND needs one alternative of its own.
 fn enough(expression: &str, allowed: &BTreeSet<String>) -> bool {
     // No expression in use nests deeper than alternatives in brackets, so AND is split first.
-    expression
-        .replace('/', " OR ")
-        .split(" AND ")
-        .all(|part| part.split(" OR ").any(|licence| allowed.contains(licence.trim().trim_matches(['(', ')']).trim())))
+    expression.replace('/', " OR ").split(" AND ").all(|part| part.split(" OR ").any(|licence| allowed.contains(licence.trim().trim_matches(['(', ')']).trim())))
 }
