@@ -12,6 +12,8 @@ pub mod db; // the cellar
 pub mod demo; // the sandbox Odoo and sample padrón behind `dunet demo`
 pub mod dgii; // a window: the taxpayer listing
 pub mod domain; // the hall: rules
+#[cfg(any(test, feature = "fuzzing"))]
+pub mod fuzzing; // what must hold whatever strangers send; not in the program
 pub mod http; // what the doors share
 pub mod ids;
 pub mod mcp; // door 1: agents

@@ -9,8 +9,6 @@ use std::str::FromStr;
 
 use serde::{Serialize, Serializer};
 
-/// Longest text that is looked at, in characters; a number with every separator needs fewer than 40.
-const INPUT_CHARS_MAX: usize = 64;
 const RNC_LEN: usize = 9;
 const CEDULA_LEN: usize = 11;
 
@@ -55,7 +53,8 @@ impl TaxpayerId {
     pub fn parse(text: &str) -> Result<Self, IdentifierError> {
         let mut digits = [0_u8; CEDULA_LEN];
         let mut len = 0_usize;
-        for c in without_label(text).chars().take(INPUT_CHARS_MAX) {
+        // To the end, however far behind the number something else stands: a part of a text is not its number.
+        for c in without_label(text).chars() {
             match c {
                 '0'..='9' => {
                     if let Some(slot) = digits.get_mut(len) {
@@ -283,6 +282,7 @@ mod tests {
             assert_eq!(TaxpayerId::parse(text), Err(error), "{text:?}");
         }
         assert!(TaxpayerId::parse(&"1".repeat(1_000_000)).is_err());
+        assert_eq!(TaxpayerId::parse(&format!("131793916{}7", " ".repeat(60))), Err(IdentifierError::WrongLength(10)));
     }
 
     #[test]

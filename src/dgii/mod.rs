@@ -16,6 +16,8 @@ mod build;
 mod csv;
 mod error;
 pub mod fetch;
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) mod fuzzing;
 pub mod identifier;
 mod import;
 mod lines;

@@ -8,9 +8,6 @@ use std::fmt;
 use chrono::{Datelike, NaiveDate};
 use serde::Serialize;
 
-/// Longest text that is looked at, in characters.
-const INPUT_CHARS_MAX: usize = 64;
-
 /// How a receipt number is built.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
 pub enum NcfSeries {
@@ -123,8 +120,7 @@ impl Ncf {
     /// # Errors
     /// [`NcfError`] says which part is wrong.
     pub fn parse(text: &str) -> Result<Self, NcfError> {
-        let text: String =
-            text.chars().take(INPUT_CHARS_MAX).filter(|c| !c.is_whitespace() && !matches!(c, '-' | '\u{2010}'..='\u{2015}')).map(|c| c.to_ascii_uppercase()).collect();
+        let text: String = text.chars().filter(|c| !c.is_whitespace() && !matches!(c, '-' | '\u{2010}'..='\u{2015}')).map(|c| c.to_ascii_uppercase()).collect();
         let letter = text.chars().next().ok_or(NcfError::Empty)?;
         let (series, wanted, type_at) = match letter {
             'B' => (NcfSeries::B, 11, 1),
@@ -300,6 +296,7 @@ mod tests {
         ] {
             assert_eq!(Ncf::parse(text), Err(error), "{text:?}");
         }
+        assert_eq!(Ncf::parse(&format!("B0100000123{}9", " ".repeat(60))), Err(NcfError::WrongLength { series: 'B', wanted: 11, found: 12 }));
     }
 
     #[test]

@@ -137,7 +137,8 @@ pub(super) fn non_empty(text: String) -> Option<String> {
 /// `dd/mm/yyyy`, exactly; anything else, and days that never were, are no date.
 pub(super) fn day(raw: &[u8]) -> Option<NaiveDate> {
     let [d1, d2, b'/', m1, m2, b'/', year @ ..] = strip(raw) else { return None };
-    let number = |digits: &[u8]| digits.iter().all(u8::is_ascii_digit).then(|| digits.iter().fold(0_u32, |n, d| n * 10 + u32::from(d - b'0')));
+    // Four digits at most: a longer row of them does not fit.
+    let number = |digits: &[u8]| (digits.len() <= 4 && digits.iter().all(u8::is_ascii_digit)).then(|| digits.iter().fold(0_u32, |n, d| n * 10 + u32::from(d - b'0')));
     let year = number(year).filter(|y| year.len() == 4 && *y > 0)?;
     NaiveDate::from_ymd_opt(i32::try_from(year).ok()?, number(&[*m1, *m2])?, number(&[*d1, *d2])?)
 }
@@ -182,7 +183,7 @@ mod tests {
     #[test]
     fn dates_are_strict() {
         assert_eq!(day(b" 20/07/2018 "), NaiveDate::from_ymd_opt(2018, 7, 20));
-        for bad in ["00/00/0000", "31/02/2015", "2015-03-01", "1/1/99", "", " ", "20/07/20188", "20/07/0000", "2a/07/2018"] {
+        for bad in ["00/00/0000", "31/02/2015", "2015-03-01", "1/1/99", "", " ", "20/07/20188", "20/07/42949672960", "20/07/99999999999999999999", "20/07/0000", "2a/07/2018"] {
             assert_eq!(day(bad.as_bytes()), None, "{bad}");
         }
     }

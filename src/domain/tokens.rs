@@ -3,6 +3,9 @@
 //! A token is `dunet_live_<8 id>_<32 base62><6 checksum>`. Stored are the SHA-256 of the whole, the prefix and the last four
 //! characters; the plain token is shown once. A typo is refused by the checksum before anything is looked up.
 
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) mod fuzzing;
+
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;

@@ -141,7 +141,7 @@ pub(super) async fn tenant_rate_layer(State(limits): State<Limits>, request: Req
 }
 
 /// The token of an Authorization header; the scheme's case does not matter (RFC 9110 §11.1).
-fn bearer(header: &str) -> Option<&str> {
+pub(super) fn bearer(header: &str) -> Option<&str> {
     let (scheme, token) = header.split_once(' ')?;
     let token = token.trim();
     (scheme.eq_ignore_ascii_case("bearer") && !token.is_empty()).then_some(token)

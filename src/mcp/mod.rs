@@ -20,6 +20,8 @@ use crate::state::AppState;
 
 mod auth;
 mod error;
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) mod fuzzing;
 mod gate;
 mod json_rpc;
 mod prefilter;

@@ -66,7 +66,7 @@ fn is_json(headers: &HeaderMap) -> bool {
     kind.split(';').next().unwrap_or_default().trim().eq_ignore_ascii_case("application/json")
 }
 
-fn check(headers: &HeaderMap, bytes: &Bytes) -> Result<(), Box<Response>> {
+pub(super) fn check(headers: &HeaderMap, bytes: &Bytes) -> Result<(), Box<Response>> {
     let answer = |status, id: &Value, code: i64, message: &str, data: Option<Value>| Err(Box::new(json_rpc::error(status, id, code, message, data)));
     let refuse = |id: &Value, code: i64, message: &str, data: Option<Value>| answer(StatusCode::BAD_REQUEST, id, code, message, data);
     // serde_json stops at 128 levels: a deeper body is a parse error too.

@@ -200,6 +200,13 @@ fn implementation() -> Implementation {
     Implementation::new("dunet", env!("CARGO_PKG_VERSION")).with_title("Dunet")
 }
 
+/// A body as rmcp reads it, for the comparison with what the pre-filter saw; none when it refuses it.
+#[cfg(any(test, feature = "fuzzing"))]
+pub(super) fn read_by_rmcp(body: &[u8]) -> Option<Value> {
+    let message: rmcp::model::ClientJsonRpcMessage = serde_json::from_slice(body).ok()?;
+    serde_json::to_value(message).ok()
+}
+
 /// A name that somebody sent, short enough to send back.
 pub(super) fn clip(text: &str) -> String {
     text.chars().take(80).collect()

@@ -62,7 +62,8 @@ pub(crate) fn exception(name: &str, text: &str, cause: &str, subject: &Subject<'
         _ => Kind::ServerFault,
     };
     let message = match kind {
-        Kind::ServerFault => format!("Odoo failed inside ({last})"),
+        // The name comes from the other side like everything else.
+        Kind::ServerFault => format!("Odoo failed inside ({})", sentence(last)),
         Kind::BadCredentials => "Odoo does not accept the login, password or API key".to_owned(),
         Kind::DatabaseNotFound => format!("There is no database \"{}\" on this server", subject.database),
         Kind::Busy { .. } => "Odoo is busy with the same records; try again in a moment".to_owned(),

@@ -16,15 +16,15 @@ static EXCEPTION: LazyLock<Regex> = LazyLock::new(|| {
 
 /// One line of plain text: lines joined, control characters gone, paths of the server gone, cut at the limit.
 pub(crate) fn sentence(text: &str) -> String {
-    let text = match text.find("Traceback (most recent call last)") {
-        Some(at) => &text[..at],
-        None => text,
-    };
     // Cut first: what follows need not work through megabytes.
     let head: String = text.chars().take(MESSAGE_CHARS_MAX * 4).map(|c| if c.is_control() { ' ' } else { c }).collect();
     let words: Vec<&str> = head.split_whitespace().collect();
-    let line = words.join(" ");
-    clip(SERVER_PATH.replace_all(&line, "[…]").into_owned(), MESSAGE_CHARS_MAX)
+    let mut line = words.join(" ");
+    // After the joining, which would mend one that was written with control characters between its words.
+    if let Some(at) = line.find("Traceback (most recent call last)") {
+        line.truncate(at);
+    }
+    clip(SERVER_PATH.replace_all(line.trim_end(), "[…]").into_owned(), MESSAGE_CHARS_MAX)
 }
 
 /// The exception that a Python traceback ends with.
@@ -80,6 +80,7 @@ mod tests {
             ("C:\\Program", "[…]"),
             ("see /my/orders/28?access_token=x and 3/4", "see /my/orders/28?access_token=x and 3/4"),
             ("Oops\nTraceback (most recent call last):\n  File", "Oops"),
+            ("Oops Traceback\0\n(most \t recent call last): File", "Oops"),
             ("a\u{1b}[31mb\u{0}c\r\nd", "a [31mb c d"),
         ] {
             assert_eq!(sentence(text), want);

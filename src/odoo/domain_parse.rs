@@ -42,19 +42,22 @@ impl Domain {
     /// [`DomainError`]; there is no lenient reading.
     pub fn parse(value: &Value) -> Result<Domain, DomainError> {
         let items = value.as_array().ok_or(DomainError::NotAList)?;
-        if items.len() > TERMS_MAX * 2 {
+        let number = |wanted: fn(&Value) -> bool| items.iter().filter(|item| wanted(item)).count();
+        // Joins are not counted by themselves: there is one fewer than conditions, or one of them lacks its operand.
+        if number(Value::is_array) > TERMS_MAX || number(|item| item == "!") > TERMS_MAX || items.len() > TERMS_MAX * 3 {
             return Err(DomainError::TooLong);
         }
         let mut at = 0;
         let mut domain = Domain::All;
         while at < items.len() {
-            domain = domain.and(operand(items, &mut at, 1)?);
+            domain = domain.and(operand(items, &mut at, 1, "&")?);
         }
         Ok(domain)
     }
 }
 
-fn operand(items: &[Value], at: &mut usize, depth: usize) -> Result<Domain, DomainError> {
+/// Reads one operand of `within`. Only another operator inside is a level deeper: `& a & b c` is as deep as the list `a b c`.
+fn operand(items: &[Value], at: &mut usize, depth: usize, within: &str) -> Result<Domain, DomainError> {
     if depth > DEPTH_MAX {
         return Err(DomainError::TooDeep);
     }
@@ -69,13 +72,14 @@ fn operand(items: &[Value], at: &mut usize, depth: usize) -> Result<Domain, Doma
                 *at += 1;
                 count += 1;
             }
+            let depth = depth + usize::from(sign != within);
             let mut parts = Vec::with_capacity(count);
             for _ in 0..count {
-                parts.push(operand(items, at, depth + 1)?);
+                parts.push(operand(items, at, depth, sign)?);
             }
             Ok(if sign == "&" { Domain::And(parts) } else { Domain::Or(parts) })
         }
-        Value::String(sign) if sign == "!" => Ok(Domain::Not(Box::new(operand(items, at, depth + 1)?))),
+        Value::String(sign) if sign == "!" => Ok(Domain::Not(Box::new(operand(items, at, depth + 1, sign)?))),
         Value::Array(parts) => term(parts, index).map(Domain::Term),
         _ => Err(DomainError::NotACondition(index)),
     }

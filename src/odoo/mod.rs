@@ -21,6 +21,8 @@ mod domain_parse;
 mod error;
 mod fields;
 mod flights;
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) mod fuzzing;
 mod gate;
 mod http;
 mod http_error;

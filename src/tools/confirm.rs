@@ -4,6 +4,9 @@
 //! the code, so that a code is good for exactly the call that was previewed. The plan's digest shows when the world changed between the
 //! two calls (another price, another match): then there is a new preview instead of a surprise. Used codes are rows of `operations`.
 
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) mod fuzzing;
+
 use std::sync::Arc;
 
 use base64::Engine;

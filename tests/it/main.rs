@@ -14,6 +14,7 @@ mod catalogue;
 mod changes;
 mod commands;
 mod demo;
+mod dependencies;
 mod isolation;
 mod journal;
 mod lanes;

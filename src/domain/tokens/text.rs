@@ -5,9 +5,9 @@ use secrecy::SecretString;
 
 pub(super) const PREFIX: &str = "dunet_live_";
 pub(super) const ID_CHARS: usize = 8;
-const SECRET_CHARS: usize = 32;
-const CHECKSUM_CHARS: usize = 6;
-const BASE62: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
+pub(super) const SECRET_CHARS: usize = 32;
+pub(super) const CHECKSUM_CHARS: usize = 6;
+pub(super) const BASE62: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
 
 /// A new token.
 pub(super) fn generate() -> Result<SecretString, ()> {
@@ -54,7 +54,9 @@ pub fn well_formed(text: &str) -> bool {
         return false;
     }
     let (body, sum) = text.split_at(length - CHECKSUM_CHARS);
-    body.as_bytes()[PREFIX.len() + ID_CHARS] == b'_' && checksum(body) == sum
+    let (id, secret) = body[PREFIX.len()..].split_at(ID_CHARS);
+    let base62 = |part: &str| part.bytes().all(|byte| byte.is_ascii_alphanumeric());
+    base62(id) && secret.strip_prefix('_').is_some_and(base62) && checksum(body) == sum
 }
 
 #[cfg(test)]
