@@ -1,15 +1,18 @@
 //! Warm Odoo clients, one per tenant: built once however many calls wait for it, dropped when unused or when the tenant is edited.
 
-use std::sync::Arc;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use moka::future::Cache;
 use serde_json::Value;
+use tokio::time::Instant;
 
 use super::epochs::Epochs;
 use super::lanes::Lanes;
 use super::tenants::{Tenant, Tenants};
+use crate::clock::instant;
 use crate::ids::TenantId;
 use crate::odoo::{AddressPolicy, CallMeter, OdooClient, OdooConfig, OdooError, OdooLimits, OdooTraffic};
 
@@ -17,8 +20,6 @@ use crate::odoo::{AddressPolicy, CallMeter, OdooClient, OdooConfig, OdooError, O
 const FACTS_TTL_S: u64 = 300;
 /// A warm client is made anew after so long, seconds: an Odoo may have been upgraded or restored meanwhile.
 const CONNECTION_TTL_S: u64 = 3600;
-/// Facts kept per tenant.
-const FACTS_PER_TENANT_MAX: u64 = 32;
 
 /// Why there is no client.
 #[derive(Debug, thiserror::Error)]
@@ -37,7 +38,8 @@ pub enum ConnectionError {
 /// A tenant's warm client and the facts learnt about its Odoo.
 pub struct Connection {
     client: OdooClient,
-    facts: Cache<&'static str, Arc<Value>>,
+    /// Few, named by the code: a map of its own for each tenant is smaller than a cache.
+    facts: Mutex<HashMap<&'static str, (Instant, Arc<Value>)>>,
 }
 
 impl Connection {
@@ -47,10 +49,16 @@ impl Connection {
         &self.client
     }
 
-    /// Facts by name, kept for five minutes.
+    /// A fact that was kept within the last five minutes.
     #[must_use]
-    pub fn facts(&self) -> &Cache<&'static str, Arc<Value>> {
-        &self.facts
+    pub fn fact(&self, name: &'static str) -> Option<Arc<Value>> {
+        let facts = self.facts.lock().unwrap_or_else(PoisonError::into_inner);
+        facts.get(name).filter(|(at, _)| at.elapsed().as_secs() < FACTS_TTL_S).map(|(_, fact)| Arc::clone(fact))
+    }
+
+    /// Keeps a fact.
+    pub fn fact_keep(&self, name: &'static str, fact: Arc<Value>) {
+        self.facts.lock().unwrap_or_else(PoisonError::into_inner).insert(name, (instant(), fact));
     }
 }
 
@@ -130,7 +138,6 @@ impl Connections {
         let meter = Arc::new(CallMeter::counted_in(&self.traffic));
         let client = OdooClient::connect_through(self.config(tenant)?, Some(self.lanes.get(tenant)), meter).await.map_err(ConnectionError::Odoo)?;
         tracing::info!(tenant.id = %tenant.id, odoo.version = %client.version().text, odoo.protocol = ?client.protocol(), "connected to the tenant's Odoo");
-        let facts = Cache::builder().max_capacity(FACTS_PER_TENANT_MAX).time_to_live(Duration::from_secs(FACTS_TTL_S)).build();
-        Ok(Arc::new(Connection { client, facts }))
+        Ok(Arc::new(Connection { client, facts: Mutex::default() }))
     }
 }

@@ -145,11 +145,11 @@ impl ToolCx {
         F: Future<Output = Result<Value, ToolError>> + Send,
     {
         let connection = self.connection().await?;
-        if let Some(value) = connection.facts().get(key).await {
+        if let Some(value) = connection.fact(key) {
             return Ok(value);
         }
         let value = Arc::new(make.await?);
-        connection.facts().insert(key, Arc::clone(&value)).await;
+        connection.fact_keep(key, Arc::clone(&value));
         Ok(value)
     }
 
