@@ -242,7 +242,7 @@ fn shot(all: &[Canaries], at: usize, n: u64) -> Shot {
     let mut headers = vec![("content-type", "application/json".to_owned()), ("accept", "application/json, text/event-stream".to_owned()), ("user-agent", agent.to_owned())];
     match kind {
         // Cut, mistyped, none at all.
-        "token" if n % 3 == 0 => headers.push(("authorization", format!("Bearer {}", &token[..token.len() - 1]))),
+        "token" if n.is_multiple_of(3) => headers.push(("authorization", format!("Bearer {}", &token[..token.len() - 1]))),
         "token" if n % 3 == 1 => headers.push(("authorization", format!("Bearer {}{}", &other.tenant.token[..30], &token[30..]))),
         "token" => {}
         _ => headers.push(("authorization", format!("Bearer {token}"))),
