@@ -15,10 +15,10 @@ use super::wire::page::Incoming;
 use bytes::Bytes;
 use http::header::{AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE, HeaderValue, LOCATION, RETRY_AFTER};
 use http_body::{Body, Frame, SizeHint};
-use std::convert::Infallible;
+use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicU8, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 use tokio::time::Instant;
@@ -57,6 +57,11 @@ impl Credentials {
 
 impl Http {
     pub(crate) fn new(config: &OdooConfig) -> Result<Self, OdooError> {
+        Self::with_resolver(config, GuardedResolver::new(config.addresses))
+    }
+
+    /// The same with a resolver of the caller's.
+    pub(crate) fn with_resolver(config: &OdooConfig, resolver: GuardedResolver) -> Result<Self, OdooError> {
         let base = check_url(&config.url, config.addresses)?;
         // The program installs its provider first; without one `reqwest` would panic here.
         if rustls::crypto::CryptoProvider::get_default().is_none() {
@@ -64,7 +69,7 @@ impl Http {
         }
         let limits = config.limits;
         let client = reqwest::Client::builder()
-            .dns_resolver(GuardedResolver { policy: config.addresses })
+            .dns_resolver(resolver)
             .redirect(reqwest::redirect::Policy::none())
             .no_proxy()
             .referer(false)
@@ -109,7 +114,7 @@ impl Http {
         if started >= end {
             return Err(Failure::new(timed_out(false), false));
         }
-        let sent = Arc::new(AtomicBool::new(false));
+        let sent = Arc::new(Sending::default());
         let watched = WatchedBody { data: Some(body.clone()), sent: Arc::clone(&sent) };
         let mut request = self.client.post(url.clone()).header(CONTENT_TYPE, outgoing.content_type).body(reqwest::Body::wrap(watched));
         if let (true, Some(credentials)) = (outgoing.in_headers, credentials) {
@@ -117,12 +122,12 @@ impl Http {
         }
         let answer = tokio::time::timeout_at(end, self.exchange(request, &sent)).await;
         meter.add(started.elapsed());
-        answer.unwrap_or_else(|_| Err(Failure::new(timed_out(sent.load(Ordering::Acquire)), false)))
+        answer.unwrap_or_else(|_| Err(Failure::new(timed_out(sent.give_up()), false)))
     }
 
-    async fn exchange(&self, request: reqwest::RequestBuilder, sent: &AtomicBool) -> Result<Incoming, Failure> {
+    async fn exchange(&self, request: reqwest::RequestBuilder, sent: &Sending) -> Result<Incoming, Failure> {
         let mut response = request.send().await.map_err(|error| {
-            let sent = sent.load(Ordering::Acquire);
+            let sent = sent.give_up();
             Failure { error: send_error(&error, sent), before_answer: true, sent }
         })?;
         let header = |name| response.headers().get(name).and_then(|value| value.to_str().ok());
@@ -159,19 +164,41 @@ impl Http {
     }
 }
 
+/// Whether any byte of a request's body was handed over, decided once. Whoever gives up and whoever sends may be on two threads:
+/// what was told as "not sent" is not sent afterwards.
+#[derive(Default)]
+struct Sending(AtomicU8);
+
+impl Sending {
+    const BEGUN: u8 = 1;
+    const GIVEN_UP: u8 = 2;
+
+    /// Begins to send; false when it was given up before.
+    fn begin(&self) -> bool {
+        !matches!(self.0.compare_exchange(0, Self::BEGUN, Ordering::AcqRel, Ordering::Acquire), Err(Self::GIVEN_UP))
+    }
+
+    /// Gives up, and says whether it had begun.
+    fn give_up(&self) -> bool {
+        matches!(self.0.compare_exchange(0, Self::GIVEN_UP, Ordering::AcqRel, Ordering::Acquire), Err(Self::BEGUN))
+    }
+}
+
 /// A body of known length (so that `Content-Length` is sent, never chunks) that notes when it is first asked for
 /// its bytes: before that, the server cannot have executed anything.
 struct WatchedBody {
     data: Option<Bytes>,
-    sent: Arc<AtomicBool>,
+    sent: Arc<Sending>,
 }
 
 impl Body for WatchedBody {
     type Data = Bytes;
-    type Error = Infallible;
+    type Error = io::Error;
 
-    fn poll_frame(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
-        self.sent.store(true, Ordering::Release);
+    fn poll_frame(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, io::Error>>> {
+        if !self.sent.begin() {
+            return Poll::Ready(Some(Err(io::Error::other("given up before it was sent"))));
+        }
         Poll::Ready(self.data.take().map(|data| Ok(Frame::data(data))))
     }
 
@@ -181,5 +208,28 @@ impl Body for WatchedBody {
 
     fn size_hint(&self) -> SizeHint {
         SizeHint::with_exact(self.data.as_ref().map_or(0, |data| data.len() as u64))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_given_up_is_not_sent_and_what_was_begun_is_not_told_as_unsent() {
+        let given_up = Sending::default();
+        assert!(!given_up.give_up() && !given_up.begin() && !given_up.give_up());
+        let begun = Sending::default();
+        assert!(begun.begin() && begun.begin() && begun.give_up() && begun.begin());
+        // Two threads: exactly one of both is told.
+        for _ in 0..200 {
+            let sending = Sending::default();
+            let (sent, told_sent) = std::thread::scope(|scope| {
+                let sender = scope.spawn(|| sending.begin());
+                let told = scope.spawn(|| sending.give_up());
+                (sender.join().unwrap(), told.join().unwrap())
+            });
+            assert_eq!(sent, told_sent);
+        }
     }
 }
