@@ -17,8 +17,8 @@ use http::header::{AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE, HeaderValue, L
 use http_body::{Body, Frame, SizeHint};
 use std::io;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll};
 use std::time::Duration;
 use tokio::time::Instant;
@@ -26,6 +26,8 @@ use url::Url;
 
 /// Longest `Retry-After` that is believed, in seconds.
 const RETRY_AFTER_S_MAX: u64 = 3_600;
+/// TLS sessions kept for one server.
+const SESSIONS_MAX: usize = 8;
 
 /// The HTTP client of one server.
 #[derive(Debug)]
@@ -69,6 +71,7 @@ impl Http {
         }
         let limits = config.limits;
         let client = reqwest::Client::builder()
+            .tls_backend_preconfigured(tls().map_err(|error| OdooError::new(Kind::TlsFailed, "TLS cannot be set up on this machine", error.to_string()))?)
             .dns_resolver(resolver)
             .redirect(reqwest::redirect::Policy::none())
             .no_proxy()
@@ -162,6 +165,25 @@ impl Http {
             }
         }
     }
+}
+
+/// Who is trusted is read once for all servers: a hundred and more certificates each time, in time and in memory. Sessions that a server
+/// may resume stay with its client.
+fn tls() -> Result<rustls::ClientConfig, rustls::Error> {
+    static VERIFIER: OnceLock<Arc<rustls_platform_verifier::Verifier>> = OnceLock::new();
+    let provider = rustls::crypto::CryptoProvider::get_default().cloned().unwrap_or_else(|| Arc::new(rustls::crypto::ring::default_provider()));
+    let verifier = match VERIFIER.get() {
+        Some(verifier) => Arc::clone(verifier),
+        None => Arc::clone(VERIFIER.get_or_init({
+            let made = Arc::new(rustls_platform_verifier::Verifier::new(Arc::clone(&provider))?);
+            move || made
+        })),
+    };
+    let builder = rustls::ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions()?;
+    let mut config = builder.dangerous().with_custom_certificate_verifier(verifier).with_no_client_auth();
+    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    config.resumption = rustls::client::Resumption::in_memory_sessions(SESSIONS_MAX);
+    Ok(config)
 }
 
 /// Whether any byte of a request's body was handed over, decided once. Whoever gives up and whoever sends may be on two threads:
