@@ -121,7 +121,7 @@ async fn play(sent: &AtomicU64, stream: &mut TcpStream, script: Vec<Step>) -> st
                 }
             },
             Step::Hang => {
-                stream.read(&mut [0; 1]).await?;
+                drop(stream.read(&mut [0; 1]).await);
             }
             Step::Reset => stream.set_zero_linger()?,
         }
