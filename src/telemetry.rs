@@ -45,6 +45,8 @@ fn cap() -> Targets {
         // Says when a request ended and how long it took; no headers.
         .with_target("tower_http::trace", LevelFilter::DEBUG)
         .with_target("sea_orm_migration", LevelFilter::INFO)
+        // What a tenant's certificate lacks is logged by us, once, and is no error of ours.
+        .with_target("rustls_platform_verifier", LevelFilter::OFF)
         // It warns about every request with what it was about.
         .with_target("rmcp", LevelFilter::ERROR)
 }

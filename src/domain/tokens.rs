@@ -26,8 +26,10 @@ use crate::db::{self, entities::api_tokens};
 use crate::ids::{TenantId, TokenId};
 use crate::text::Language;
 
+mod memory;
 mod text;
 
+pub use memory::TokenMemory;
 pub use text::well_formed;
 use text::{ID_CHARS, PREFIX, generate};
 
@@ -179,17 +181,6 @@ struct Verified {
     /// The epoch in which it was loaded.
     epoch: u64,
     at: Instant,
-}
-
-/// How a service remembers verified tokens.
-#[derive(Clone, Copy, Debug)]
-pub struct TokenMemory {
-    /// Believed for so long without asking, seconds.
-    pub fresh_s: u64,
-    /// Believed for so long while the database is away (so that nothing can have been revoked in it by us), seconds.
-    pub stale_s: u64,
-    /// Tokens remembered.
-    pub tokens_max: u64,
 }
 
 /// The operations on tokens, with the memory of verified ones. Cheap to clone.

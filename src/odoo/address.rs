@@ -10,7 +10,10 @@ use super::config::AddressPolicy;
 use super::error::{OdooError, OdooErrorKind};
 use ipnet::{Ipv4Net, Ipv6Net};
 use std::fmt;
+use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::pin::Pin;
+use std::sync::Arc;
 use url::{Host, Url};
 
 const fn v4(a: u8, b: u8, c: u8, d: u8, prefix: u8) -> Ipv4Net {
@@ -165,17 +168,32 @@ pub(crate) fn allowed(found: Vec<SocketAddr>, policy: AddressPolicy) -> Result<V
     if kept.is_empty() { Err(RefusedAddress { found: number }) } else { Ok(kept) }
 }
 
+type Found = Pin<Box<dyn Future<Output = io::Result<Vec<SocketAddr>>> + Send>>;
+
 /// The resolver that the HTTP client asks at every connect.
 pub(crate) struct GuardedResolver {
-    pub(crate) policy: AddressPolicy,
+    policy: AddressPolicy,
+    lookup: Arc<dyn Fn(String) -> Found + Send + Sync>,
+}
+
+impl GuardedResolver {
+    /// Asks the machine's resolver.
+    pub(crate) fn new(policy: AddressPolicy) -> Self {
+        Self::asking(policy, |name| Box::pin(async move { Ok(tokio::net::lookup_host((name.as_str(), 0)).await?.collect()) }))
+    }
+
+    /// Asks this.
+    pub(crate) fn asking(policy: AddressPolicy, lookup: impl Fn(String) -> Found + Send + Sync + 'static) -> Self {
+        Self { policy, lookup: Arc::new(lookup) }
+    }
 }
 
 impl reqwest::dns::Resolve for GuardedResolver {
     fn resolve(&self, name: reqwest::dns::Name) -> reqwest::dns::Resolving {
         let policy = self.policy;
+        let found = (self.lookup)(name.as_str().to_owned());
         Box::pin(async move {
-            let found: Vec<SocketAddr> = tokio::net::lookup_host((name.as_str(), 0)).await?.collect();
-            let kept = allowed(found, policy)?;
+            let kept = allowed(found.await?, policy)?;
             Ok(Box::new(kept.into_iter()) as reqwest::dns::Addrs)
         })
     }

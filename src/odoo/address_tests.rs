@@ -1,9 +1,17 @@
 //! The guard's tables: every range, every odd way to write an address.
 
 use super::super::config::AddressPolicy::{AllowPrivate, PublicOnly};
+use super::super::config::{AddressPolicy, OdooConfig, OdooLimits, ProtocolChoice};
 use super::super::error::OdooErrorKind;
-use super::{allowed, check_url, is_public};
-use std::net::IpAddr;
+use super::super::http::Http;
+use super::super::meter::CallMeter;
+use super::super::wire::call::Outgoing;
+use super::{GuardedResolver, allowed, check_url, is_public};
+use reqwest::dns::Resolve;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use url::Url;
 
 #[test]
@@ -197,4 +205,83 @@ fn a_name_keeps_only_its_allowed_addresses() {
     assert_eq!(allowed(found(), PublicOnly).unwrap(), vec!["8.8.8.8:0".parse().unwrap()]);
     assert_eq!(allowed(found(), AllowPrivate).unwrap().len(), 3);
     assert_eq!(allowed(vec!["127.0.0.1:0".parse().unwrap()], PublicOnly).unwrap_err().found, 1);
+}
+
+/// A name whose answer changes: `answers[n]` at the n-th look-up, the last one ever after.
+fn changing(policy: AddressPolicy, answers: Vec<Vec<SocketAddr>>) -> (GuardedResolver, Arc<AtomicUsize>) {
+    let asked = Arc::new(AtomicUsize::new(0));
+    let counter = Arc::clone(&asked);
+    let resolver = GuardedResolver::asking(policy, move |_| {
+        let turn = counter.fetch_add(1, Ordering::SeqCst).min(answers.len() - 1);
+        let found = answers[turn].clone();
+        Box::pin(async move { Ok(found) })
+    });
+    (resolver, asked)
+}
+
+fn config(url: &str, addresses: AddressPolicy) -> OdooConfig {
+    OdooConfig {
+        url: Url::parse(url).unwrap(),
+        database: "db".into(),
+        login: "ana".into(),
+        secret: "clave".into(),
+        protocol: ProtocolChoice::Auto,
+        limits: OdooLimits { connect_timeout_ms: 1_000, request_timeout_ms: 2_000, ..OdooLimits::default() },
+        addresses,
+    }
+}
+
+async fn post(http: &Http) -> Result<u16, OdooErrorKind> {
+    let outgoing = Outgoing { path: "x".into(), content_type: "application/json", body: b"{}".to_vec(), in_headers: false };
+    http.post(&outgoing, None, crate::odoo::gate::Turn::default(), true, &CallMeter::default()).await.map(|answer| answer.status).map_err(|error| error.kind)
+}
+
+/// Answers every request with an empty page and closes, and counts.
+async fn closing_server(listener: tokio::net::TcpListener, status: u16) -> (SocketAddr, Arc<AtomicUsize>, tokio::task::JoinSet<()>) {
+    let (address, taken) = (listener.local_addr().unwrap(), Arc::new(AtomicUsize::new(0)));
+    let counter = Arc::clone(&taken);
+    let mut tasks = tokio::task::JoinSet::new();
+    tasks.spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            counter.fetch_add(1, Ordering::SeqCst);
+            let mut request = [0; 4_096];
+            // A client that is gone is no matter here.
+            drop(stream.read(&mut request).await);
+            drop(stream.write_all(format!("HTTP/1.1 {status} X\r\nContent-Length: 0\r\nConnection: close\r\n\r\n").as_bytes()).await);
+        }
+    });
+    (address, taken, tasks)
+}
+
+/// A name that was public when it was looked at and leads inside when it is connected to gains nothing.
+#[tokio::test]
+async fn a_name_that_turns_private_is_refused_at_the_connect() {
+    let (inside, taken, _tasks) = closing_server(tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap(), 200).await;
+    let public: SocketAddr = "8.8.8.8:0".parse().unwrap();
+    for private in ["127.0.0.1:0", "[::1]:0", "[::ffff:127.0.0.1]:0", "169.254.169.254:0", "10.1.2.3:0"] {
+        let (resolver, asked) = changing(PublicOnly, vec![vec![public], vec![private.parse().unwrap()]]);
+        // The check before: public.
+        let looked: Vec<SocketAddr> = resolver.resolve("rebind.example".parse().unwrap()).await.unwrap().collect();
+        assert_eq!(looked, [public]);
+        let url = format!("https://rebind.example:{}", inside.port());
+        let http = Http::with_resolver(&config(&url, PublicOnly), None, resolver).unwrap();
+        for turn in 2..4 {
+            assert_eq!(post(&http).await, Err(OdooErrorKind::AddressRefused), "{private}");
+            assert_eq!(asked.load(Ordering::SeqCst), turn, "{private}: asked again at every connect");
+        }
+    }
+    assert_eq!(taken.load(Ordering::SeqCst), 0, "nothing was connected to");
+}
+
+/// The resolver is asked at every connect, and what it answers is what is connected to: no answer is remembered.
+#[tokio::test]
+async fn every_connect_goes_where_the_name_leads_then() {
+    let (one, at_one, _first) = closing_server(tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap(), 200).await;
+    let listener = tokio::net::TcpListener::bind(("127.0.0.2", one.port())).await;
+    let Ok(listener) = listener else { return }; // no second loopback address on this machine
+    let (_, at_other, _second) = closing_server(listener, 404).await;
+    let (resolver, asked) = changing(AllowPrivate, vec![vec!["127.0.0.1:0".parse().unwrap()], vec!["127.0.0.2:0".parse().unwrap()]]);
+    let http = Http::with_resolver(&config(&format!("http://moves.example:{}", one.port()), AllowPrivate), None, resolver).unwrap();
+    assert_eq!((post(&http).await, post(&http).await), (Ok(200), Ok(404)));
+    assert_eq!((at_one.load(Ordering::SeqCst), at_other.load(Ordering::SeqCst), asked.load(Ordering::SeqCst)), (1, 1, 2));
 }

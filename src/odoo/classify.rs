@@ -88,7 +88,9 @@ pub(crate) fn fault(code: i64, text: &str, subject: &Subject<'_>) -> OdooError {
 
 /// Whether the method ran, its transaction was committed, and only its result could not be written as XML.
 pub(crate) fn is_cannot_marshal(code: i64, text: &str) -> bool {
-    code == 1 && last_exception(text).is_some_and(|last| last.name == "TypeError" && last.text.starts_with("cannot marshal "))
+    // Python's own writer of XML-RPC has no other errors; both come after the commit.
+    let is = |name: &str, text: &str| (name == "TypeError" && text.starts_with("cannot marshal ")) || (name == "OverflowError" && text.starts_with("int exceeds XML-RPC limits"));
+    code == 1 && last_exception(text).is_some_and(|last| is(&last.name, &last.text))
 }
 
 fn missing(text: &str, subject: &Subject<'_>) -> Kind {

@@ -16,10 +16,10 @@ use super::wire::page::Incoming;
 use bytes::Bytes;
 use http::header::{AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE, HeaderValue, LOCATION, RETRY_AFTER};
 use http_body::{Body, Frame, SizeHint};
-use std::convert::Infallible;
+use std::io;
 use std::pin::Pin;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll};
 use std::time::Duration;
 use tokio::time::Instant;
@@ -27,6 +27,8 @@ use url::Url;
 
 /// Longest `Retry-After` that is believed, in seconds.
 const RETRY_AFTER_S_MAX: u64 = 3_600;
+/// TLS sessions kept for one server.
+const SESSIONS_MAX: usize = 8;
 
 /// The HTTP client of one server.
 #[derive(Debug)]
@@ -59,6 +61,11 @@ impl Credentials {
 
 impl Http {
     pub(crate) fn new(config: &OdooConfig, gate: Option<Arc<dyn RequestGate>>) -> Result<Self, OdooError> {
+        Self::with_resolver(config, gate, GuardedResolver::new(config.addresses))
+    }
+
+    /// The same with a resolver of the caller's.
+    pub(crate) fn with_resolver(config: &OdooConfig, gate: Option<Arc<dyn RequestGate>>, resolver: GuardedResolver) -> Result<Self, OdooError> {
         let base = check_url(&config.url, config.addresses)?;
         // The program installs its provider first; without one `reqwest` would panic here.
         if rustls::crypto::CryptoProvider::get_default().is_none() {
@@ -66,7 +73,8 @@ impl Http {
         }
         let limits = config.limits;
         let client = reqwest::Client::builder()
-            .dns_resolver(GuardedResolver { policy: config.addresses })
+            .tls_backend_preconfigured(tls().map_err(|error| OdooError::new(Kind::TlsFailed, "TLS cannot be set up on this machine", error.to_string()))?)
+            .dns_resolver(resolver)
             .redirect(reqwest::redirect::Policy::none())
             .no_proxy()
             .referer(false)
@@ -127,21 +135,21 @@ impl Http {
         if started >= end {
             return Err(Failure::new(timed_out(false), false));
         }
-        let sent = Arc::new(AtomicBool::new(false));
+        let sent = Arc::new(Sending::default());
         let watched = WatchedBody { data: Some(body.clone()), sent: Arc::clone(&sent) };
         let mut request = self.client.post(url.clone()).header(CONTENT_TYPE, outgoing.content_type).body(reqwest::Body::wrap(watched));
         if let (true, Some(credentials)) = (outgoing.in_headers, credentials) {
             request = request.header(AUTHORIZATION, credentials.authorization.clone()).header("x-odoo-database", credentials.database.clone());
         }
         let answer = tokio::time::timeout_at(end, self.receive(request, &sent)).await;
-        let answer = answer.unwrap_or_else(|_| Err(Failure::new(timed_out(sent.load(Ordering::Acquire)), false)));
+        let answer = answer.unwrap_or_else(|_| Err(Failure::new(timed_out(sent.give_up()), false)));
         meter.add(started.elapsed(), RequestEnd::of(answer.as_ref().map(|answer| answer.status).map_err(|failure| &failure.error.kind)));
         answer
     }
 
-    async fn receive(&self, request: reqwest::RequestBuilder, sent: &AtomicBool) -> Result<Incoming, Failure> {
+    async fn receive(&self, request: reqwest::RequestBuilder, sent: &Sending) -> Result<Incoming, Failure> {
         let mut response = request.send().await.map_err(|error| {
-            let sent = sent.load(Ordering::Acquire);
+            let sent = sent.give_up();
             Failure { error: send_error(&error, sent), before_answer: true, sent }
         })?;
         let header = |name| response.headers().get(name).and_then(|value| value.to_str().ok());
@@ -178,19 +186,60 @@ impl Http {
     }
 }
 
+/// Who is trusted is read once for all servers: a hundred and more certificates each time, in time and in memory. Sessions that a server
+/// may resume stay with its client.
+fn tls() -> Result<rustls::ClientConfig, rustls::Error> {
+    static VERIFIER: OnceLock<Arc<rustls_platform_verifier::Verifier>> = OnceLock::new();
+    let provider = rustls::crypto::CryptoProvider::get_default().cloned().unwrap_or_else(|| Arc::new(rustls::crypto::ring::default_provider()));
+    let verifier = match VERIFIER.get() {
+        Some(verifier) => Arc::clone(verifier),
+        None => Arc::clone(VERIFIER.get_or_init({
+            let made = Arc::new(rustls_platform_verifier::Verifier::new(Arc::clone(&provider))?);
+            move || made
+        })),
+    };
+    let builder = rustls::ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions()?;
+    let mut config = builder.dangerous().with_custom_certificate_verifier(verifier).with_no_client_auth();
+    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    config.resumption = rustls::client::Resumption::in_memory_sessions(SESSIONS_MAX);
+    Ok(config)
+}
+
+/// Whether any byte of a request's body was handed over, decided once. Whoever gives up and whoever sends may be on two threads:
+/// what was told as "not sent" is not sent afterwards.
+#[derive(Default)]
+struct Sending(AtomicU8);
+
+impl Sending {
+    const BEGUN: u8 = 1;
+    const GIVEN_UP: u8 = 2;
+
+    /// Begins to send; false when it was given up before.
+    fn begin(&self) -> bool {
+        !matches!(self.0.compare_exchange(0, Self::BEGUN, Ordering::AcqRel, Ordering::Acquire), Err(Self::GIVEN_UP))
+    }
+
+    /// Gives up, and says whether it had begun.
+    fn give_up(&self) -> bool {
+        matches!(self.0.compare_exchange(0, Self::GIVEN_UP, Ordering::AcqRel, Ordering::Acquire), Err(Self::BEGUN))
+    }
+}
+
 /// A body of known length (so that `Content-Length` is sent, never chunks) that notes when it is first asked for
 /// its bytes: before that, the server cannot have executed anything.
 struct WatchedBody {
     data: Option<Bytes>,
-    sent: Arc<AtomicBool>,
+    sent: Arc<Sending>,
 }
 
 impl Body for WatchedBody {
     type Data = Bytes;
-    type Error = Infallible;
+    type Error = io::Error;
 
-    fn poll_frame(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
-        self.sent.store(true, Ordering::Release);
+    fn poll_frame(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, io::Error>>> {
+        if !self.sent.begin() {
+            return Poll::Ready(Some(Err(io::Error::other("given up before it was sent"))));
+        }
         Poll::Ready(self.data.take().map(|data| Ok(Frame::data(data))))
     }
 
@@ -200,5 +249,28 @@ impl Body for WatchedBody {
 
     fn size_hint(&self) -> SizeHint {
         SizeHint::with_exact(self.data.as_ref().map_or(0, |data| data.len() as u64))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_given_up_is_not_sent_and_what_was_begun_is_not_told_as_unsent() {
+        let given_up = Sending::default();
+        assert!(!given_up.give_up() && !given_up.begin() && !given_up.give_up());
+        let begun = Sending::default();
+        assert!(begun.begin() && begun.begin() && begun.give_up() && begun.begin());
+        // Two threads: exactly one of both is told.
+        for _ in 0..200 {
+            let sending = Sending::default();
+            let (sent, told_sent) = std::thread::scope(|scope| {
+                let sender = scope.spawn(|| sending.begin());
+                let told = scope.spawn(|| sending.give_up());
+                (sender.join().unwrap(), told.join().unwrap())
+            });
+            assert_eq!(sent, told_sent);
+        }
     }
 }

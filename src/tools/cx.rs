@@ -148,7 +148,11 @@ impl ToolCx {
         if let Some(value) = connection.fact(key) {
             return Ok(value);
         }
-        let value = Arc::new(make.await?);
+        let value = make.await?;
+        if super::bound::weight(&value) > super::bound::RESULT_BYTES_MAX {
+            return Err(ToolError::new(Code::RespuestaGrande).cause(format!("the fact {key:?} weighs too much to be remembered")));
+        }
+        let value = Arc::new(value);
         connection.fact_keep(key, Arc::clone(&value));
         Ok(value)
     }

@@ -191,7 +191,8 @@ impl ToolError {
 
     /// Several fit; `candidates` is the list to choose from, already public.
     #[must_use]
-    pub fn ambiguous(what: &'static str, value: impl Into<String>, candidates: Value) -> Self {
+    pub fn ambiguous(what: &'static str, value: impl Into<String>, mut candidates: Value) -> Self {
+        super::bound::cut(&mut candidates, 200, 50);
         Self::new(Code::VariosPosibles).fact("que", what).fact("valor", value).data(Value::Object([("candidatos".to_owned(), candidates)].into_iter().collect()))
     }
 }

@@ -5,6 +5,7 @@
 
 use std::sync::LazyLock;
 
+mod bound;
 pub mod confirm;
 pub mod cx;
 pub mod dispatch;

@@ -11,8 +11,9 @@ use schemars::JsonSchema;
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
 
+use super::bound;
 use super::cx::ToolCx;
-use super::error::ToolError;
+use super::error::{Code, ToolError};
 use super::schema::{self, ArgumentCheck};
 
 /// A named set of tools that a token can be limited to.
@@ -215,8 +216,11 @@ impl<T: Tool> AnyTool for Reads<T> {
     fn prepare(&self, cx: ToolCx, arguments: Value) -> BoxFuture<'static, Result<Prepared, ToolError>> {
         Box::pin(async move {
             let input: T::Input = typed(arguments)?;
-            let output = T::run(&cx, input).await?;
-            Ok(Prepared::Done(plain(&output)))
+            let output = plain(&T::run(&cx, input).await?);
+            if bound::weight(&output) > bound::RESULT_BYTES_MAX {
+                return Err(ToolError::new(Code::RespuestaGrande).cause("the result weighs too much"));
+            }
+            Ok(Prepared::Done(output))
         })
     }
 }
@@ -235,16 +239,16 @@ impl<T: WriteTool> AnyTool for Writes<T> {
         Box::pin(async move {
             let input: T::Input = typed(arguments)?;
             match T::plan(&cx, input).await? {
-                Planned::Nothing(output) => Ok(Prepared::Done(plain(&output))),
+                Planned::Nothing(output) => Ok(Prepared::Done(light(plain(&output)))),
                 Planned::Write(plan) => {
-                    let preview = plain(&T::preview(&cx, &plan));
+                    let preview = light(plain(&T::preview(&cx, &plan)));
                     let bytes = serde_json::to_vec(&plan).map_err(ToolError::internal)?;
                     let mut sha = [0; 32];
                     sha.copy_from_slice(digest(&SHA256, &bytes).as_ref());
                     Ok(Prepared::Write(PreparedWrite {
                         digest: sha,
                         preview,
-                        run: Box::new(move |cx| Box::pin(async move { T::execute(&cx, plan).await.map(|output| plain(&output)) })),
+                        run: Box::new(move |cx| Box::pin(async move { T::execute(&cx, plan).await.map(|output| light(plain(&output))) })),
                     }))
                 }
             }
@@ -256,10 +260,19 @@ fn typed<I: DeserializeOwned>(arguments: Value) -> Result<I, ToolError> {
     serde_json::from_value(arguments).map_err(|error| ToolError::argument(error.to_string()))
 }
 
-/// The result as JSON without empty fields: no nulls, no empty texts or lists. Zeros and `false` stay.
+/// A result that must be told whatever it weighs, because something was (or will be) written.
+fn light(mut value: Value) -> Value {
+    if bound::weight(&value) > bound::RESULT_BYTES_MAX {
+        bound::cut(&mut value, 200, 50);
+    }
+    value
+}
+
+/// The result as JSON without empty fields: no nulls, no empty texts or lists. Zeros and `false` stay. Outsized texts and lists are cut.
 fn plain<O: Serialize>(output: &O) -> Value {
     let mut value = serde_json::to_value(output).unwrap_or(Value::Null);
     drop_empty(&mut value);
+    bound::cut(&mut value, bound::TEXT_CHARS_MAX, bound::ITEMS_MAX);
     value
 }
 

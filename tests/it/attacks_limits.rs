@@ -142,7 +142,6 @@ async fn attack_37_a_token_ends_when_the_clock_says_so() {
 
 /// 37: a clock that was wrong and is set back by a day does not lock a tool for that day: the hour's calls are there.
 #[tokio::test]
-#[ignore = "domain/limits.rs keeps a time in the future when the clock goes back; it is being rewritten"]
 async fn attack_37_a_clock_set_back_locks_no_tool() {
     TestApp::everywhere(|app| async move {
         app.padron(3).await;

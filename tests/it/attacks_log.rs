@@ -27,7 +27,7 @@ use crate::support::odoo::settings;
 use crate::support::{Backend, TestApp, VAULT_KEY, actor, backends, config, database, serve, until};
 
 /// Everything.
-const TALKATIVE: &str = "trace";
+const TALKATIVE: &str = "trace,rmcp::service=trace,rmcp::transport=trace,sqlx::query=trace,hyper::proto=trace,h2::codec=trace";
 const ARGUMENT: &str = "Perengano Argumento Canario";
 
 /// The service as a process, its output in a file.
@@ -170,7 +170,7 @@ async fn attack_22_the_service_prints_no_secret() {
                 }
             }
             let log = process.end().await;
-            assert!(log.contains("tool call") && log.contains("a tool failed") && log.contains("a token was refused") && log.contains("TRACE"), "the log saw the story");
+            assert!(log.contains("tool call") && log.contains("a tool failed") && log.contains("a token was refused") && log.contains("DEBUG"), "the log saw the story");
             for (secret, what) in &secrets {
                 let line = log.lines().find(|line| line.contains(secret.as_str()));
                 assert!(line.is_none(), "{what} was printed ({format}): {}", line.unwrap_or_default().chars().take(600).collect::<String>());

@@ -276,7 +276,11 @@ async fn tenants_are_added_shown_edited_and_suspended() {
             .json(&["tenant", "edit", &id, "--name", "Nova Dos", "--plan", "pro", "--odoo-db", "otra", "--odoo-protocol", "json2", "--language", "en", "--write-policy", "direct"])
             .await;
         assert_eq!((&edited["name"], &edited["plan"], &edited["language"], &edited["write_policy"]), (&json!("Nova Dos"), &json!("pro"), &json!("en"), &json!("direct")));
-        assert_eq!(edited["odoo"], json!({ "url": "https://nova.example.com/", "database": "otra", "user": "agente@nova.do", "protocol": "json2" }), "what was not named stays");
+        assert_eq!(
+            edited["odoo"],
+            json!({ "url": "https://nova.example.com/", "database": "otra", "user": "agente@nova.do", "protocol": "json2", "requests_per_second": null }),
+            "what was not named stays"
+        );
         for (given, kept) in [("3", json!(3)), ("0", json!(0)), ("auto", Value::Null)] {
             let edited = shell.json(&["tenant", "edit", &id, "--odoo-requests-per-second", given]).await;
             assert_eq!(edited["odoo"]["requests_per_second"], kept);

@@ -2,7 +2,7 @@
 //! unfold into hundreds of megabytes.
 
 use super::limits::{Budget, DecodeError, DecodeLimits};
-use serde::de::{DeserializeSeed, Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
+use serde::de::{DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Number, Value};
 use std::cell::RefCell;
 use std::fmt;
@@ -34,19 +34,22 @@ impl Seed<'_> {
     fn deeper(self) -> Self {
         Self { depth: self.depth + 1, ..self }
     }
+
+    /// Takes something out of the budget.
+    fn take<E: serde::de::Error>(self, take: impl FnOnce(&mut Budget) -> Result<(), DecodeError>) -> Result<(), E> {
+        let mut state = self.state.borrow_mut();
+        take(&mut state.budget).map_err(|broken| {
+            state.broken = Some(broken);
+            E::custom("a limit was broken")
+        })
+    }
 }
 
 impl<'de> DeserializeSeed<'de> for Seed<'_> {
     type Value = Value;
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Value, D::Error> {
-        {
-            let mut state = self.state.borrow_mut();
-            if let Err(broken) = state.budget.take(self.depth) {
-                state.broken = Some(broken);
-                return Err(D::Error::custom("a limit was broken"));
-            }
-        }
+        self.take(|budget| budget.take(self.depth))?;
         deserializer.deserialize_any(self)
     }
 }
@@ -89,6 +92,9 @@ impl<'de> Visitor<'de> for Seed<'_> {
     fn visit_seq<A: SeqAccess<'de>>(self, mut access: A) -> Result<Value, A::Error> {
         let mut items = Vec::new();
         while let Some(item) = access.next_element_seed(self.deeper())? {
+            if items.is_empty() {
+                self.take(Budget::list)?;
+            }
             items.push(item);
         }
         Ok(Value::Array(items))
@@ -97,6 +103,9 @@ impl<'de> Visitor<'de> for Seed<'_> {
     fn visit_map<A: MapAccess<'de>>(self, mut access: A) -> Result<Value, A::Error> {
         let mut members = Map::new();
         while let Some(name) = access.next_key::<String>()? {
+            if members.is_empty() {
+                self.take(Budget::object)?;
+            }
             let value = access.next_value_seed(self.deeper())?;
             members.insert(name, value);
         }
@@ -127,6 +136,12 @@ mod tests {
         assert_eq!(decode("[".repeat(1_000_000).as_bytes(), &DecodeLimits { depth_max: usize::MAX, values_max: usize::MAX }), Err(DecodeError::TooDeep(127)));
         let wide = format!("[{}0]", "0,".repeat(60));
         assert_eq!(decode(wide.as_bytes(), &LIMITS), Err(DecodeError::TooManyValues(50)));
+        // Small containers take more room than they show.
+        for (unit, fit) in [("{},", 40), ("[0],", 8), ("{\"a\":0},", 6)] {
+            let text = |count: usize| format!("[{}0]", unit.repeat(count));
+            assert!(decode(text(fit).as_bytes(), &LIMITS).is_ok(), "{unit}");
+            assert_eq!(decode(text(fit + 6).as_bytes(), &LIMITS), Err(DecodeError::TooManyValues(50)), "{unit}");
+        }
     }
 
     #[test]

@@ -8,7 +8,8 @@
 pub struct DecodeLimits {
     /// Levels of arrays and objects inside each other. Never more than [`DEPTH_HARD_MAX`] is accepted.
     pub depth_max: usize,
-    /// Values of any type, counted over the whole answer (one value takes about 80 bytes of memory).
+    /// Values of any type, counted over the whole answer (one value takes about 80 bytes of memory; a list that is not empty counts as
+    /// three more, an object as five: the room that its first member makes).
     pub values_max: usize,
 }
 
@@ -57,12 +58,26 @@ impl Budget {
         Self { depth_max: limits.depth_max.min(DEPTH_HARD_MAX), values_max: limits.values_max, values: 0 }
     }
 
+    /// Takes the room that the first item of a list makes.
+    pub(crate) fn list(&mut self) -> Result<(), DecodeError> {
+        self.room(3)
+    }
+
+    /// Takes the room that the first member of an object makes.
+    pub(crate) fn object(&mut self) -> Result<(), DecodeError> {
+        self.room(5)
+    }
+
     /// Takes one value that stands `depth` levels deep (the outermost is 1).
     pub(crate) fn take(&mut self, depth: usize) -> Result<(), DecodeError> {
         if depth > self.depth_max {
             return Err(DecodeError::TooDeep(self.depth_max));
         }
-        self.values += 1;
+        self.room(1)
+    }
+
+    fn room(&mut self, values: usize) -> Result<(), DecodeError> {
+        self.values += values;
         if self.values > self.values_max {
             return Err(DecodeError::TooManyValues(self.values_max));
         }

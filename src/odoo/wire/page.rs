@@ -97,7 +97,7 @@ fn begins_like(body: &[u8], wire: Option<Protocol>) -> bool {
     let body = body.trim_ascii_start();
     match wire {
         Some(Protocol::XmlRpc) => body.is_empty() || body.starts_with(b"<?xml") || body.starts_with(b"<methodResponse"),
-        Some(Protocol::Json2 | Protocol::JsonRpc) => body.is_empty() || !body.starts_with(b"<"),
+        Some(Protocol::Json2 | Protocol::JsonRpc) => matches!(body.first(), None | Some(b'{' | b'[' | b'"' | b'-' | b'0'..=b'9' | b't' | b'f' | b'n')),
         None => false,
     }
 }

@@ -162,6 +162,9 @@ impl<'a> Parser<'a> {
             if name != "value" {
                 return Err(DecodeError::WrongShape(format!("<{}> in an array", clip(&name))));
             }
+            if items.is_empty() {
+                self.budget.list()?;
+            }
             items.push(self.value(depth + 1)?);
         }
         self.expect_end()?;
@@ -173,6 +176,9 @@ impl<'a> Parser<'a> {
         while let Some(name) = self.start()? {
             if name != "member" {
                 return Err(DecodeError::WrongShape(format!("<{}> in a struct", clip(&name))));
+            }
+            if members.is_empty() {
+                self.budget.object()?;
             }
             self.expect_start("name")?;
             let key = self.text()?;

@@ -7,9 +7,19 @@ use serde_json::{Map, Value};
 /// A record as the client returns it.
 pub(crate) type Row = Map<String, Value>;
 
+/// Longest text that is read, characters: names are compared word by word, and an Odoo may call a megabyte a name.
+const TEXT_CHARS_MAX: usize = 4_000;
+
 /// A text that is not empty.
 pub(crate) fn text(row: &Row, field: &str) -> Option<String> {
-    row.get(field).and_then(Value::as_str).map(str::trim).filter(|text| !text.is_empty()).map(str::to_owned)
+    row.get(field).and_then(Value::as_str).map(str::trim).filter(|text| !text.is_empty()).map(bounded)
+}
+
+fn bounded(text: &str) -> String {
+    match text.char_indices().nth(TEXT_CHARS_MAX) {
+        Some((at, _)) => text[..at].to_owned(),
+        None => text.to_owned(),
+    }
 }
 
 /// A number.
@@ -32,16 +42,16 @@ pub(crate) fn link(row: &Row, field: &str) -> Option<(i64, String)> {
     match row.get(field)? {
         Value::Object(map) => {
             let name = ["display_name", "name"].iter().find_map(|key| map.get(*key).and_then(Value::as_str)).unwrap_or_default();
-            Some((map.get("id")?.as_i64()?, name.to_owned()))
+            Some((map.get("id")?.as_i64()?, bounded(name)))
         }
-        Value::Array(pair) => Some((pair.first()?.as_i64()?, pair.get(1).and_then(Value::as_str).unwrap_or_default().to_owned())),
+        Value::Array(pair) => Some((pair.first()?.as_i64()?, bounded(pair.get(1).and_then(Value::as_str).unwrap_or_default()))),
         other => other.as_i64().map(|id| (id, String::new())),
     }
 }
 
 /// One field of a many2one that was read with its fields (`currency_id.name`); the display name where it was not.
 pub(crate) fn link_text(row: &Row, field: &str, inner: &str) -> Option<String> {
-    let nested = row.get(field).and_then(|value| value.get(inner)).and_then(Value::as_str).map(str::to_owned);
+    let nested = row.get(field).and_then(|value| value.get(inner)).and_then(Value::as_str).map(bounded);
     nested.or_else(|| link(row, field).map(|(_, name)| name)).filter(|name| !name.is_empty())
 }
 

@@ -29,8 +29,11 @@ use secrecy::{ExposeSecret, SecretString};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
+pub(crate) mod cutter;
+pub(crate) mod hostile;
 pub(crate) mod mcp;
 pub(crate) mod odoo;
+pub(crate) mod process;
 
 /// The master key of test services.
 pub(crate) const VAULT_KEY: [u8; 32] = [7; 32];

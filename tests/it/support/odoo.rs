@@ -20,6 +20,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Notify, watch};
 use tokio::task::JoinSet;
 
+use super::cutter::{self, Cut};
 use super::{Backend, TestApp, VAULT_KEY, config, database};
 
 /// Longest wait for something that must happen.
@@ -75,6 +76,8 @@ pub(crate) enum Fault {
     Hold,
     /// It is not forwarded; this is answered and the connection stays open (a hang, when it is not a whole response).
     Instead(Vec<u8>),
+    /// It or its answer is cut.
+    Cut(Cut),
 }
 
 struct Shared {
@@ -183,6 +186,10 @@ async fn serve(shared: Arc<Shared>, mut stream: TcpStream) {
         drop(stream.read(&mut [0; 1]).await);
         return;
     }
+    if let Some(Fault::Cut(cut)) = &fault {
+        cutter::cut(stream, shared.upstream, &request, cut).await;
+        return;
+    }
     let mut upstream = TcpStream::connect(shared.upstream).await.expect("the Odoo behind the proxy listens");
     upstream.write_all(&request).await.expect("forwarded");
     let mut answer = Vec::new();
@@ -199,7 +206,7 @@ async fn serve(shared: Arc<Shared>, mut stream: TcpStream) {
             shared.held.notify_one();
             shared.released.notified().await;
         }
-        Some(Fault::Instead(_)) | None => {}
+        Some(Fault::Instead(_) | Fault::Cut(_)) | None => {}
     }
     drop(stream.write_all(&answer).await);
     drop(stream.shutdown().await);
