@@ -1,19 +1,26 @@
 //! Serve: bind, ready, signals, drain, last flush. Owns every background task.
 
-use std::future::IntoFuture;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
-use axum::serve::ListenerExt;
+use axum::body::Body;
+use axum::extract::ConnectInfo;
+use axum::{Extension, Router};
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto;
+use hyper_util::server::graceful::GracefulShutdown;
+use hyper_util::service::TowerToHyperService;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+use tower::ServiceBuilder;
 use url::Url;
 
-use crate::config::{Config, ServeConfig};
+use crate::config::{Config, Limits, ServeConfig};
 use crate::db;
 use crate::domain::usage::UsageWorker;
 use crate::http::HttpSettings;
@@ -23,6 +30,8 @@ use crate::{commands, mcp};
 
 /// How often limits are pruned and the last use of tokens is written.
 const HOUSEKEEPING: Duration = Duration::from_secs(60);
+/// Wait after a connection could not be accepted.
+const ACCEPT_PAUSE: Duration = Duration::from_secs(1);
 /// First look for a new listing after the start, and how often then.
 const PADRON_FETCH_FIRST: Duration = Duration::from_secs(60);
 const PADRON_FETCH_EVERY: Duration = Duration::from_secs(24 * 3600);
@@ -92,24 +101,11 @@ impl Service {
             spawn(&background, "padron fetch", padron_fetch(state.clone(), stop.clone()));
         }
         let address = listener.local_addr()?;
-        let app = router(&state, &settings).into_make_service_with_connect_info::<SocketAddr>();
-        // Without it every streamed answer would wait for the peer's delayed acknowledgement, some 40 ms.
-        let listener = listener.tap_io(|stream| {
-            if let Err(error) = stream.set_nodelay(true) {
-                tracing::debug!(%error, "TCP_NODELAY could not be set");
-            }
-        });
+        let app = router(&state, &settings);
         tracing::info!(%address, public_url = %settings.public_url, mcp = mcp::PATH, "ready");
         notify_ready();
         let drain = Duration::from_millis(state.config.limits.drain_ms);
-        let served = axum::serve(listener, app).with_graceful_shutdown(stop.clone().cancelled_owned()).into_future();
-        let ended = tokio::select! {
-            ended = served => ended.context("serving"),
-            () = async { stop.cancelled().await; tokio::time::sleep(drain).await } => {
-                tracing::warn!(drain_ms = drain.as_millis(), "some connections did not end in time and are cut");
-                Ok(())
-            }
-        };
+        serve(listener, &app, &state.config.limits, &stop, drain).await;
         stop.cancel();
         // Writes under way finish and are recorded, even if their callers hung up.
         state.tasks.close();
@@ -125,7 +121,54 @@ impl Service {
         background.close();
         background.wait().await;
         tracing::info!("stopped");
-        ended
+        Ok(())
+    }
+}
+
+/// Accepts until `stop`, then gives open requests `drain` to end. `axum::serve` would do most of it, but cannot be told how long the head of a
+/// request may take: a client that never finishes one would keep its connection for ever.
+#[expect(clippy::disallowed_methods, reason = "boot owns the connections: they end with the drain")]
+async fn serve(listener: TcpListener, app: &Router, limits: &Limits, stop: &CancellationToken, drain: Duration) {
+    let mut http = auto::Builder::new(TokioExecutor::new());
+    http.http1().timer(TokioTimer::new()).header_read_timeout(Duration::from_millis(limits.http_head_timeout_ms));
+    http.http2().timer(TokioTimer::new()).keep_alive_interval(Duration::from_millis(limits.http_head_timeout_ms));
+    let places = Arc::new(Semaphore::new(limits.http_connections_max.max(1)));
+    let open = GracefulShutdown::new();
+    loop {
+        let accept = async {
+            let place = Arc::clone(&places).acquire_owned().await;
+            (listener.accept().await, place)
+        };
+        let (stream, peer, place) = tokio::select! {
+            () = stop.cancelled() => break,
+            (accepted, place) = accept => match accepted {
+                Ok((stream, peer)) => (stream, peer, place),
+                Err(error) => {
+                    // Out of descriptors, mostly: connections end, and then there are some.
+                    tracing::error!(%error, "a connection could not be accepted");
+                    tokio::time::sleep(ACCEPT_PAUSE).await;
+                    continue;
+                }
+            },
+        };
+        // Without it every streamed answer would wait for the peer's delayed acknowledgement, some 40 ms.
+        if let Err(error) = stream.set_nodelay(true) {
+            tracing::debug!(%error, "TCP_NODELAY could not be set");
+        }
+        let service =
+            ServiceBuilder::new().layer(Extension(ConnectInfo(peer))).map_request(|request: http::Request<hyper::body::Incoming>| request.map(Body::new)).service(app.clone());
+        let connection = open.watch(http.serve_connection(TokioIo::new(stream), TowerToHyperService::new(service)).into_owned());
+        tokio::spawn(async move {
+            if let Err(error) = connection.await {
+                tracing::debug!(%error, "a connection ended badly");
+            }
+            drop(place);
+        });
+    }
+    // Whoever comes now is refused at once instead of waiting for nobody.
+    drop(listener);
+    if tokio::time::timeout(drain, open.shutdown()).await.is_err() {
+        tracing::warn!(drain_ms = drain.as_millis(), "some connections did not end in time and are cut");
     }
 }
 

@@ -89,6 +89,14 @@ pub struct Limits {
     #[arg(long, env = "DUNET_BODY_BYTES_MAX", default_value_t = 1_048_576, global = true, hide_short_help = true)]
     pub body_bytes_max: usize,
 
+    /// Connections of clients open at once; more wait to be accepted.
+    #[arg(long, env = "DUNET_HTTP_CONNECTIONS_MAX", default_value_t = 2_000, global = true, hide_short_help = true)]
+    pub http_connections_max: usize,
+
+    /// Longest time for the head of a request, and for a connection without one, milliseconds; longer than nginx keeps its own idle ones (60 s).
+    #[arg(long, env = "DUNET_HTTP_HEAD_TIMEOUT_MS", default_value_t = 75_000, global = true, hide_short_help = true)]
+    pub http_head_timeout_ms: u64,
+
     /// Longest time for one HTTP request, milliseconds.
     #[arg(long, env = "DUNET_REQUEST_TIMEOUT_MS", default_value_t = 60_000, global = true, hide_short_help = true)]
     pub request_timeout_ms: u64,
@@ -157,7 +165,7 @@ pub struct Limits {
     #[arg(long, env = "DUNET_ODOO_WAITING_PER_TENANT_MAX", default_value_t = 64, global = true, hide_short_help = true)]
     pub odoo_waiting_per_tenant_max: usize,
 
-    /// Failures in a row after which a tenant's Odoo is left alone for a moment.
+    /// Failures in a row after which a tenant's Odoo is left alone for a moment; 0 is never.
     #[arg(long, env = "DUNET_ODOO_FAILURES_MAX", default_value_t = 5, global = true, hide_short_help = true)]
     pub odoo_failures_max: u32,
 

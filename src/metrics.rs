@@ -37,6 +37,7 @@ const CALLS_IN_FLIGHT: &str = "dunet_calls_in_flight";
 const USAGE_WAITING: &str = "dunet_usage_waiting_records";
 const USAGE_JOURNAL: &str = "dunet_usage_journal_bytes";
 const USAGE_MEMORY: &str = "dunet_usage_memory_records";
+const ODOO_WAITING: &str = "dunet_odoo_waiting_requests";
 const ODOO_PAUSED: &str = "dunet_odoo_paused";
 const USAGE_DROPPED: &str = "dunet_usage_dropped_total";
 const WARM_CONNECTIONS: &str = "dunet_warm_connections";
@@ -58,11 +59,12 @@ const HISTOGRAMS: [(&str, &str); 2] = [
     (TOOL_CALL_SECONDS, "Duration of calls of tools in seconds, from the parsed request to the answer."),
     (TOOL_ODOO_SECONDS, "Time a call of a tool waited for Odoo, in seconds; parallel requests add up. Calls that asked Odoo nothing are left out."),
 ];
-const GAUGES: [(&str, &str); 11] = [
+const GAUGES: [(&str, &str); 12] = [
     (CALLS_IN_FLIGHT, "Authenticated MCP requests being answered."),
     (USAGE_WAITING, "Usage records waiting to be written to the database."),
     (USAGE_JOURNAL, "Bytes of the usage journal that are not in the database yet."),
     (USAGE_MEMORY, "Usage records that are only in memory, because the journal cannot be written. More than 0 wants a look at the disk."),
+    (ODOO_WAITING, "Requests that wait for a place at their tenant's Odoo."),
     (ODOO_PAUSED, "Tenants whose Odoo fails and is left alone for the moment."),
     (WARM_CONNECTIONS, "Tenants whose Odoo client is kept warm."),
     (PADRON_ROWS, "Taxpayers in the active listing; 0 without one."),
@@ -136,6 +138,8 @@ pub struct Snapshot {
     pub usage_journal_bytes: u64,
     /// Usage records that are only in memory.
     pub usage_memory_records: u64,
+    /// Requests that wait for a place at an Odoo.
+    pub odoo_waiting: u64,
     /// Tenants whose Odoo is left alone.
     pub odoo_paused: u64,
     /// Usage records lost.
@@ -276,6 +280,7 @@ impl Metrics {
         set(USAGE_WAITING, now.usage_waiting_records);
         set(USAGE_JOURNAL, now.usage_journal_bytes);
         set(USAGE_MEMORY, now.usage_memory_records);
+        set(ODOO_WAITING, now.odoo_waiting);
         set(ODOO_PAUSED, now.odoo_paused);
         set(WARM_CONNECTIONS, now.warm_connections);
         set(PADRON_ROWS, now.padron_rows);

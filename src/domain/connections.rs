@@ -110,6 +110,12 @@ impl Connections {
         self.warm.entry_count()
     }
 
+    /// Requests that wait for a place at their Odoo.
+    #[must_use]
+    pub fn waiting(&self) -> usize {
+        self.lanes.waiting()
+    }
+
     /// Tenants whose Odoo fails and is left alone at the moment.
     #[must_use]
     pub fn paused(&self) -> usize {

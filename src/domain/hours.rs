@@ -92,8 +92,10 @@ impl Hours {
 fn take(due: &mut i64, per_hour: u32, now: DateTime<Utc>) -> Result<(), Refused> {
     let now = now.timestamp_micros();
     let Some(step) = HOUR_MICROS.checked_div(i64::from(per_hour)) else { return Err(Refused { limit: 0, wait_s: 3_600 }) };
-    // A clock that was set back must not lock a tool until it has caught up.
-    *due = (*due).min(now + HOUR_MICROS);
+    // More than an hour is never owed: the clock was set back. It must not lock a tool until it has caught up, so the count begins anew.
+    if *due > now + HOUR_MICROS {
+        *due = now;
+    }
     let next = (*due).max(now) + step;
     if next - now > HOUR_MICROS {
         let wait_micros = u64::try_from(next - now - HOUR_MICROS).unwrap_or_default();

@@ -50,6 +50,7 @@ impl Exposition {
             usage_journal_bytes: usage.journal_bytes,
             usage_memory_records: usage.in_memory,
             usage_dropped: usage.dropped,
+            odoo_waiting: state.connections.waiting() as u64,
             odoo_paused: state.connections.paused() as u64,
             warm_connections: state.connections.warm_count(),
             padron_rows: listing.as_ref().map_or(0, |listing| listing.rows),

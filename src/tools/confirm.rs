@@ -141,7 +141,7 @@ impl Writes {
     }
 
     async fn execute(&self, new: NewOperation, write: PreparedWrite, cx: &ToolCx, deadline: tokio::time::Instant) -> Result<Value, ToolError> {
-        self.limits.write_take(new.tenant).await.map_err(|refused| ToolError::limited(Code::LimiteEscrituras, refused, cx.now(), cx.timezone()))?;
+        let limits = self.limits.clone();
         let operations = self.operations.clone();
         let (inner, reference) = (cx.clone(), new.reference.clone());
         // A task of its own, from the first row to the last: the caller may hang up, the write and its record go on.
@@ -150,6 +150,11 @@ impl Writes {
                 Ok(id) => id,
                 Err(earlier) => return answer_earlier(earlier),
             };
+            // Only now: of many at once with one code or key, one is a write.
+            if let Err(refused) = limits.write_take(new.tenant).await {
+                operations.failed(id).await.map_err(ToolError::internal)?;
+                return Err(ToolError::limited(Code::LimiteEscrituras, refused, inner.now(), inner.timezone()));
+            }
             let result = (write.run)(inner).await;
             let kept = match &result {
                 Ok(value) => operations.done(id, value).await,

@@ -286,3 +286,24 @@ async fn attack_28_what_hosts_add_is_tolerated() {
     })
     .await;
 }
+
+/// 26: a head that never ends, and a connection that never speaks, are cut; who is one too many waits for a place, and gets it.
+#[tokio::test]
+async fn attack_26_a_head_that_never_ends_is_cut() {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    let app = TestApp::start(crate::support::Backend::Sqlite, &["--http-head-timeout-ms", "500", "--http-connections-max", "3"]).await;
+    let address = app.base.trim_start_matches("http://").to_owned();
+    let mut slow = Vec::new();
+    for begin in ["POST /mcp HTTP/1.1\r\nhost: ", "", "GET /healthz HTTP/1.1\r\nx-a: b\r\n"] {
+        let mut stream = tokio::net::TcpStream::connect(&address).await.unwrap();
+        stream.write_all(begin.as_bytes()).await.unwrap();
+        slow.push(stream);
+    }
+    // The fourth is let in when the first of them is cut.
+    assert_eq!(send("GET", &format!("{}/healthz", app.base), &[], "").await.status, 200);
+    for mut stream in slow {
+        let mut said = Vec::new();
+        let ended = tokio::time::timeout(std::time::Duration::from_secs(20), stream.read_to_end(&mut said)).await;
+        assert!(ended.is_ok(), "still open: {}", String::from_utf8_lossy(&said));
+    }
+}

@@ -23,8 +23,22 @@ use crate::support::process::Process;
 use crate::support::{Backend, TestApp, left_out, serve, setting};
 
 /// Room for many calls, and for a real Odoo on a busy machine.
-const SETTINGS: [&str; 10] =
-    ["--tenant-burst-calls", "5000", "--tenant-calls-per-minute", "60000", "--call-deadline-ms", "40000", "--odoo-request-timeout-ms", "35000", "--request-timeout-ms", "90000"];
+const SETTINGS: [&str; 14] = [
+    "--odoo-failures-max",
+    "0",
+    "--tenant-writes-per-hour",
+    "100000",
+    "--tenant-burst-calls",
+    "5000",
+    "--tenant-calls-per-minute",
+    "60000",
+    "--call-deadline-ms",
+    "40000",
+    "--odoo-request-timeout-ms",
+    "35000",
+    "--request-timeout-ms",
+    "90000",
+];
 const WIRES: [ProtocolChoice; 3] = [ProtocolChoice::Json2, ProtocolChoice::XmlRpc, ProtocolChoice::JsonRpc];
 
 /// A write that an agent asks for.

@@ -22,7 +22,7 @@ use crate::support::{TestApp, serve};
 const HANGING_MS: &str = "3000";
 const PATIENT_MS: &str = "10000";
 
-fn limits(request_timeout_ms: &'static str) -> [&'static str; 10] {
+fn limits(request_timeout_ms: &'static str) -> [&'static str; 12] {
     [
         "--call-deadline-ms",
         "12000",
@@ -34,6 +34,9 @@ fn limits(request_timeout_ms: &'static str) -> [&'static str; 10] {
         "10000",
         "--tenant-calls-per-minute",
         "600000",
+        // Each behaviour is met, not only the first five.
+        "--odoo-failures-max",
+        "0",
     ]
 }
 

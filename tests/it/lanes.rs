@@ -112,15 +112,14 @@ async fn the_telephone_goes_before_the_report() {
             [("analyst", &analyst, "odoo_contexto", json!({})), ("all", &client, "buscar_cliente", question(7)), ("voice", &voice, "buscar_cliente", question(8))]
         {
             let (client, order) = (client.clone(), std::sync::Arc::clone(&order));
-            let open = app.state.usage.open_requests();
+            let waiting = app.state.connections.waiting();
             calls.spawn(async move {
                 let found = client.call_result(tool, arguments).await;
                 assert_eq!(found["isError"], json!(false), "{found}");
                 order.lock().unwrap().push(name);
             });
             // One after the other, the least urgent first.
-            until("the call is under way", || async { app.state.usage.open_requests() > open }).await;
-            tokio::time::sleep(Duration::from_millis(100)).await;
+            until("the call waits for a place", || async { app.state.connections.waiting() > waiting }).await;
         }
         porter.hold(false);
         while let Some(done) = calls.join_next().await {

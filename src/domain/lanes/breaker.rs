@@ -12,7 +12,7 @@ const ASKED_S_MAX: u64 = 60;
 /// How long others wait while one looks.
 const WHILE_PROBING: Duration = Duration::from_secs(1);
 
-/// When it opens, and for how long.
+/// When it opens (0 failures: never), and for how long.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct BreakerSettings {
     pub(super) failures_max: u32,
@@ -64,6 +64,9 @@ impl Breaker {
     pub(super) fn ended(&self, ticket: Ticket, health: Health, now: Instant) -> bool {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         let BreakerSettings { failures_max, pause_first, pause_max } = self.settings;
+        if failures_max == 0 {
+            return false;
+        }
         let asked = match health {
             Health::Busy { retry_after_s: Some(seconds) } => Some(Duration::from_secs(seconds.clamp(1, ASKED_S_MAX))),
             _ => None,

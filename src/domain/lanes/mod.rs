@@ -34,7 +34,7 @@ pub struct LaneSettings {
     pub places: usize,
     /// Requests of one tenant that may wait for a place.
     pub waiting_max: usize,
-    /// Failures in a row after which its Odoo is left alone.
+    /// Failures in a row after which its Odoo is left alone; 0 is never.
     pub failures_max: u32,
     /// For so long at first, seconds; twice as long each time it still fails.
     pub pause_s: u64,
@@ -66,6 +66,12 @@ impl Lanes {
         self.lanes.get_with((tenant.id, url, tenant.odoo_requests_per_second), || Arc::new(Lane::new(tenant, self.settings)))
     }
 
+    /// Requests that wait for a place, of all tenants.
+    #[must_use]
+    pub fn waiting(&self) -> usize {
+        self.lanes.iter().map(|(_, lane)| lane.places.waiting()).sum()
+    }
+
     /// Tenants whose Odoo is left alone at the moment.
     #[must_use]
     pub fn paused(&self) -> usize {
@@ -93,7 +99,7 @@ impl Lane {
             RateLimiter::direct(quota)
         });
         let pause = BreakerSettings {
-            failures_max: settings.failures_max.max(1),
+            failures_max: settings.failures_max,
             pause_first: Duration::from_secs(settings.pause_s.max(1)),
             pause_max: Duration::from_secs(settings.pause_s_max.max(settings.pause_s).max(1)),
         };

@@ -66,6 +66,12 @@ impl Places {
         }
     }
 
+    /// How many wait.
+    pub(super) fn waiting(&self) -> usize {
+        let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        state.waiting.iter().flatten().filter(|waiting| !waiting.is_closed()).count()
+    }
+
     fn give_back(self: Arc<Self>) {
         let mut place = Place { places: None };
         loop {
