@@ -129,9 +129,9 @@ impl Service {
 /// request may take: a client that never finishes one would keep its connection for ever.
 #[expect(clippy::disallowed_methods, reason = "boot owns the connections: they end with the drain")]
 async fn serve(listener: TcpListener, app: &Router, limits: &Limits, stop: &CancellationToken, drain: Duration) {
-    let mut http = auto::Builder::new(TokioExecutor::new());
+    // HTTP/1.1 only: what comes in clear comes from a proxy, and looking for the first bytes of HTTP/2 has no time limit.
+    let mut http = auto::Builder::new(TokioExecutor::new()).http1_only();
     http.http1().timer(TokioTimer::new()).header_read_timeout(Duration::from_millis(limits.http_head_timeout_ms));
-    http.http2().timer(TokioTimer::new()).keep_alive_interval(Duration::from_millis(limits.http_head_timeout_ms));
     let places = Arc::new(Semaphore::new(limits.http_connections_max.max(1)));
     let open = GracefulShutdown::new();
     loop {

@@ -109,7 +109,7 @@ async fn the_telephone_goes_before_the_report() {
         let order = std::sync::Arc::new(std::sync::Mutex::new(Vec::new()));
         let mut calls = JoinSet::new();
         for (name, client, tool, arguments) in
-            [("analyst", &analyst, "odoo_contexto", json!({})), ("all", &client, "buscar_cliente", question(7)), ("voice", &voice, "buscar_cliente", question(8))]
+            [("analyst", &analyst, "odoo_contexto", json!({})), ("all", &client, "buscar_cliente", question(0)), ("voice", &voice, "buscar_cliente", question(0))]
         {
             let (client, order) = (client.clone(), std::sync::Arc::clone(&order));
             let waiting = app.state.connections.waiting();

@@ -166,7 +166,7 @@ async fn attack_20_an_odoo_that_turns_bad_after_the_login() {
         ("a login page", ProtocolChoice::Json2, Fault::Instead(html("200 OK", LOGIN_PAGE)), "no_es_odoo"),
         ("an error page", ProtocolChoice::Json2, Fault::Instead(html("500 Internal Server Error", SERVER_ERROR)), "odoo_fallo"),
         ("no such database", ProtocolChoice::Json2, Fault::Instead(html("404 Not Found", NO_DATABASE)), "odoo_base_datos"),
-        ("too many requests", ProtocolChoice::JsonRpc, Fault::Instead(response("429 Too Many Requests", "retry-after: 7\r\n", "")), "odoo_ocupado"),
+        ("too many requests", ProtocolChoice::JsonRpc, Fault::Instead(response("429 Too Many Requests", "retry-after: 1\r\n", "")), "odoo_ocupado"),
         ("cut JSON", ProtocolChoice::Json2, Fault::Instead(response("200 OK", "content-type: application/json\r\n", "{\"length\": 3, \"records\": [{\"id\"")), "odoo_caido"),
         ("other JSON", ProtocolChoice::JsonRpc, Fault::Instead(response("200 OK", "content-type: application/json\r\n", "{\"ok\": true}")), "no_es_odoo"),
         (
