@@ -189,9 +189,11 @@ async fn attack_24_http_that_is_none_is_refused() {
 async fn attack_26_slow_and_greedy_connections_keep_nobody_out() {
     // With the limits as they are: they are what keeps the greedy away.
     TestApp::everywhere_with(&["--request-timeout-ms", "12000"], |app| async move {
-        let (tenant, attacker) = (app.tenant("Buena").await, app.tenant("Mala").await);
+        let (tenant, attacker, slow) = (app.tenant("Buena").await, app.tenant("Mala").await, app.tenant("Lenta").await);
         let to = address(&app);
         let bearer = format!("authorization: Bearer {}\r\n", attacker.token);
+        // Whose bodies do not come has a rate of its own: the greedy one's is used up.
+        let half = format!("POST /mcp HTTP/1.1\r\nhost: {to}\r\ncontent-type: application/json\r\nauthorization: Bearer {}\r\n", slow.token);
         let head = format!("POST /mcp HTTP/1.1\r\nhost: {to}\r\ncontent-type: application/json\r\n{bearer}");
         let list = r#"{"jsonrpc":"2.0","id":1,"method":"tools/list","params":{}}"#;
         let whole = format!("{head}content-length: {}\r\n\r\n{list}", list.len());
@@ -206,7 +208,7 @@ async fn attack_26_slow_and_greedy_connections_keep_nobody_out() {
         }
         for _ in 0..50 {
             let mut stream = TcpStream::connect(to).await.unwrap();
-            stream.write_all(format!("{head}content-length: 1000\r\n\r\n{{\"jsonrpc\"").as_bytes()).await.unwrap();
+            stream.write_all(format!("{half}content-length: 1000\r\n\r\n{{\"jsonrpc\"").as_bytes()).await.unwrap();
             bodies.push(stream);
         }
         let mut greedy = Vec::new();
