@@ -3,24 +3,24 @@
 
 use std::sync::Arc;
 
-use axum::extract::{Request, State};
+use axum::extract::Request;
 use axum::http::{StatusCode, Uri, header};
-use axum::middleware::Next;
 use axum::response::Response;
 use serde_json::Value;
 use url::{Host, Url};
 
 use super::json_rpc;
 use crate::http::HttpSettings;
+use crate::http::middleware::{Middleware, Next};
 
-/// What is allowed.
+/// Which hosts and origins are let in; foreign ones get 403.
 #[derive(Clone, Debug)]
-pub(super) struct Allowed {
+pub(super) struct Gate {
     hosts: Arc<Vec<String>>,
     origins: Arc<Vec<String>>,
 }
 
-impl Allowed {
+impl Gate {
     /// From the public address; a loopback address allows all of its names.
     pub(super) fn new(settings: &HttpSettings) -> Self {
         let mut hosts = Vec::new();
@@ -66,21 +66,22 @@ fn normal(origin: &str) -> Option<String> {
     url.origin().is_tuple().then(|| url.origin().ascii_serialization())
 }
 
-/// Refuses foreign hosts and origins with 403.
-pub(super) async fn layer(State(allowed): State<Allowed>, request: Request, next: Next) -> Response {
-    let authority = match request.headers().get(header::HOST) {
-        Some(host) => host.to_str().unwrap_or_default().to_owned(),
-        None => request.uri().authority().map(|authority| authority.as_str().to_owned()).unwrap_or_default(),
-    };
-    if !allowed.host(&authority) {
-        return refuse("this host is not served here: call the public address of the service");
+impl Middleware for Gate {
+    async fn handle(&self, request: Request, next: impl Next) -> Response {
+        let authority = match request.headers().get(header::HOST) {
+            Some(host) => host.to_str().unwrap_or_default(),
+            None => request.uri().authority().map(|authority| authority.as_str()).unwrap_or_default(),
+        };
+        if !self.host(authority) {
+            return refuse("this host is not served here: call the public address of the service");
+        }
+        if let Some(origin) = request.headers().get(header::ORIGIN)
+            && !origin.to_str().is_ok_and(|origin| self.origin(origin))
+        {
+            return refuse("this origin may not call: the operator can add it to DUNET_ALLOWED_ORIGINS");
+        }
+        next.run(request).await
     }
-    if let Some(origin) = request.headers().get(header::ORIGIN)
-        && !origin.to_str().is_ok_and(|origin| allowed.origin(origin))
-    {
-        return refuse("this origin may not call: the operator can add it to DUNET_ALLOWED_ORIGINS");
-    }
-    next.run(request).await
 }
 
 fn refuse(message: &str) -> Response {
@@ -91,8 +92,8 @@ fn refuse(message: &str) -> Response {
 mod tests {
     use super::*;
 
-    fn allowed(public: &str) -> Allowed {
-        Allowed::new(&HttpSettings {
+    fn allowed(public: &str) -> Gate {
+        Gate::new(&HttpSettings {
             public_url: public.parse().unwrap(),
             allowed_origins: vec!["http://localhost:6274".to_owned()],
             trusted_proxies: Arc::default(),

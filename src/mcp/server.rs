@@ -102,10 +102,11 @@ impl ServerHandler for DunetServer {
         let caller = caller(&context)?;
         let parts = context.extensions.get::<axum::http::request::Parts>();
         let record = parts.and_then(|parts| parts.extensions.get::<OpenRecord>()).cloned().unwrap_or_default();
-        let request_id = parts.map(|parts| request_id(&parts.extensions)).unwrap_or_default();
+        let request_id = parts.map(|parts| request_id(&parts.extensions)).unwrap_or_default().to_owned();
         let language = caller.language();
         let name = request.name.into_owned();
-        let call = self.dispatcher.call(CallRequest {
+        // In a box: rmcp moves the future of a handler about, a dozen times, and that of a tool is many kilobytes.
+        let call = Box::pin(self.dispatcher.call(CallRequest {
             caller,
             name: name.clone(),
             arguments: request.arguments,
@@ -113,7 +114,7 @@ impl ServerHandler for DunetServer {
             request_id: request_id.clone(),
             agent: agent(&context),
             cancelled: context.ct.clone(),
-        });
+        }));
         // rmcp runs this in a task of its own: a panic there would be no answer until the time limit, out of reach of the door's guard.
         let outcome = AssertUnwindSafe(call).catch_unwind().await.unwrap_or_else(|_| Ok(Err(broken(&record))));
         let mut result = match outcome {
@@ -144,7 +145,8 @@ fn describe(facts: &ToolFacts) -> Tool {
 
 /// The data as `structuredContent`, and the same as compact text: several hosts (voice platforms among them) show the model only the text.
 fn success(value: Value) -> CallToolResult {
-    let text = value.to_string();
+    // `to_string` of the value itself goes through the formatter, piece by piece; writing a value to memory cannot fail.
+    let text = serde_json::to_string(&value).unwrap_or_default();
     let mut result = CallToolResult::success(vec![ContentBlock::text(text)]);
     result.structured_content = Some(value);
     result
@@ -191,8 +193,9 @@ fn stamp(context: &RequestContext<RoleServer>) -> Option<MetaObject> {
     if context.protocol_version() != Some(ProtocolVersion::V_2026_07_28) {
         return None;
     }
+    static STAMP: LazyLock<Value> = LazyLock::new(|| json!(implementation()));
     let mut meta = MetaObject::new();
-    meta.0.insert(SERVER_INFO.to_owned(), json!(implementation()));
+    meta.0.insert(SERVER_INFO.to_owned(), STAMP.clone());
     Some(meta)
 }
 

@@ -17,14 +17,24 @@ pub(super) struct OneLine {
 impl Write for OneLine {
     /// The subscriber hands over one whole event, with the end of its line.
     fn write(&mut self, event: &[u8]) -> io::Result<usize> {
-        let text = String::from_utf8_lossy(event);
-        io::stderr().lock().write_all(one_line(&text, self.colours).as_bytes())?;
+        if is_one_line(event) {
+            io::stderr().lock().write_all(event)?;
+        } else {
+            io::stderr().lock().write_all(one_line(&String::from_utf8_lossy(event), self.colours).as_bytes())?;
+        }
         Ok(event.len())
     }
 
     fn flush(&mut self) -> io::Result<()> {
         io::stderr().flush()
     }
+}
+
+/// Whether it is a line as it stands: no control character but the end (in UTF-8 those from U+0080 to U+009F begin with C2), and text.
+fn is_one_line(event: &[u8]) -> bool {
+    let Some((b'\n', line)) = event.split_last() else { return false };
+    let control = line.iter().any(|byte| *byte < 0x20 || *byte == 0x7f) || line.windows(2).any(|two| two[0] == 0xc2 && two[1] < 0xa0);
+    !control && std::str::from_utf8(line).is_ok()
 }
 
 /// The text with its control characters written as JSON writes them; colours stay where they are wanted (in what others say the subscriber has
@@ -52,6 +62,15 @@ fn one_line(event: &str, colours: bool) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_written_as_it_stands_needs_no_change() {
+        for (event, plain) in [("INFO a=ñ ú\n", true), ("INFO \u{a0}\n", true), ("INFO", false), ("a\nb\n", false), ("\u{9b}\n", false), ("\u{7f}\n", false), ("\t\n", false)] {
+            assert_eq!(is_one_line(event.as_bytes()), plain, "{event:?}");
+            assert!(!plain || one_line(event, false) == event);
+        }
+        assert!(!is_one_line(b"\xff\n"));
+    }
 
     #[test]
     fn an_event_is_one_line() {

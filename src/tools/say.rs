@@ -24,10 +24,15 @@ pub fn phrase(language: Language, key: &str, facts: &[(&str, &str)]) -> String {
 }
 
 /// One line without control characters, nor what is invisible or turns the reading direction: names come from Odoo as somebody wrote them.
-fn spoken(text: &str) -> String {
+fn spoken(text: &str) -> Cow<'_, str> {
+    // Most texts are well-behaved: letters, signs, single blanks.
+    let plain = |c: char| matches!(c, ' '..='~' | '\u{a1}'..='\u{ac}' | '\u{ae}'..='\u{17f}');
+    if text.chars().all(plain) && !text.contains("  ") && !text.starts_with(' ') && !text.ends_with(' ') {
+        return Cow::Borrowed(text);
+    }
     let unseen = |c: char| matches!(c, '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}');
     let seen: String = text.chars().filter(|c| !unseen(*c)).map(|c| if c.is_control() { ' ' } else { c }).collect();
-    seen.split_whitespace().collect::<Vec<_>>().join(" ")
+    seen.split_whitespace().collect::<Vec<_>>().join(" ").into()
 }
 
 /// As [`phrase`], but what is too long is cut from one fact, a name, so that what stands behind it is heard.

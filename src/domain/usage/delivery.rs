@@ -22,7 +22,7 @@ use crate::db::entities::tool_usage;
 const RETRY_FIRST: Duration = Duration::from_millis(200);
 const RETRY_MAX: Duration = Duration::from_secs(10);
 /// Records in one statement at most: SQLite takes 32,766 parameters, and a record has 14.
-const BATCH_RECORDS_MAX: usize = 2_000;
+const BATCH_RECORDS_MAX: usize = 2_048;
 /// Longest wait for requests that were cut.
 const CUT_WAIT_MAX: Duration = Duration::from_secs(2);
 /// How often the journals of killed processes are looked for.
@@ -94,8 +94,8 @@ impl UsageSink {
     /// Takes a record: into the journal, else into memory. It waits for no database. When even memory is full the record is written to
     /// the log and counted as dropped.
     pub fn record(&self, record: &UsageRecord) {
-        let row = super::row(record);
-        if let Err(error) = self.shared.journal.append(&row) {
+        if let Err(failed) = self.shared.journal.append(super::row(record)) {
+            let (error, row) = *failed;
             let mut spilt = self.shared.spilt();
             if spilt.len() >= self.shared.spilt_max {
                 drop(spilt);
@@ -349,10 +349,13 @@ fn is_refusal(error: &DbErr) -> bool {
     })
 }
 
-async fn insert(db: &DatabaseConnection, batch: &[tool_usage::Model]) -> Result<(), DbErr> {
-    if batch.is_empty() {
-        return Ok(());
+async fn insert(db: &DatabaseConnection, mut batch: &[tool_usage::Model]) -> Result<(), DbErr> {
+    // Statements of few sizes: each is prepared once, and then known to the connection. To prepare one costs more than to run it.
+    while let Some(bits) = batch.len().checked_ilog2() {
+        let (rows, rest) = batch.split_at(1 << bits);
+        let active = rows.iter().map(|row| row.clone().into_active_model());
+        tool_usage::Entity::insert_many(active).on_conflict(OnConflict::column(tool_usage::Column::Id).do_nothing().to_owned()).exec_without_returning(db).await?;
+        batch = rest;
     }
-    let rows = batch.iter().map(|row| row.clone().into_active_model());
-    tool_usage::Entity::insert_many(rows).on_conflict(OnConflict::column(tool_usage::Column::Id).do_nothing().to_owned()).exec_without_returning(db).await.map(|_| ())
+    Ok(())
 }
