@@ -1,8 +1,8 @@
 //! Door 1: agents. `/mcp` and `/mcp/token` are the same service; the second will never point to OAuth discovery, because some clients
 //! ignore a configured header as soon as discovery answers.
 //!
-//! The stack, outermost first: panic guard, time limit, host and origin, CORS for browsers, authentication, the tenant's rate, the pre-filter, usage; then rmcp, which only
-//! `server.rs` knows.
+//! The stack, outermost first: panic guard, time limit, host and origin, CORS for browsers, authentication, the tenant's rate, the pre-filter, usage, the
+//! short way for plain calls; then rmcp, which only `server.rs` knows.
 
 use axum::Router;
 use axum::http::StatusCode;
@@ -16,6 +16,7 @@ use crate::state::AppState;
 
 mod auth;
 mod browsers;
+mod direct;
 mod error;
 #[cfg(any(test, feature = "fuzzing"))]
 pub(crate) mod fuzzing;
@@ -32,7 +33,8 @@ pub const TOKEN_PATH: &str = "/mcp/token";
 
 /// The routes of this door.
 pub fn router(state: &AppState, settings: &HttpSettings) -> Router {
-    let service = server::service(state, settings);
+    let server = server::DunetServer::new(state);
+    let service = server::service(server.clone(), settings);
     let stack = ServiceBuilder::new()
         .layer(Around::new(http::PanicGuard(panicked)))
         .layer(Around::new(http::TimeLimit { longest: settings.request_timeout, answer: too_slow }))
@@ -41,7 +43,8 @@ pub fn router(state: &AppState, settings: &HttpSettings) -> Router {
         .layer(Around::new(auth::Authenticator::new(state.tokens.clone(), settings.failed_auth_per_minute, state.metrics.clone())))
         .layer(Around::new(auth::TenantRate::new(state.limits.clone())))
         .layer(Around::new(prefilter::Prefilter::new(settings.body_bytes_max)))
-        .layer(Around::new(usage::Metering::new(state.usage.clone(), state.metrics.clone())));
+        .layer(Around::new(usage::Metering::new(state.usage.clone(), state.metrics.clone())))
+        .layer(Around::new(direct::Direct::new(server)));
     Router::new().route_service(PATH, service.clone()).route_service(TOKEN_PATH, service).layer(stack)
 }
 

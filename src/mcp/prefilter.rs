@@ -14,11 +14,10 @@ use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
 use super::json_rpc::{self, HEADER_MISMATCH, INVALID_PARAMS, INVALID_REQUEST, METHOD_NOT_FOUND, PARSE_ERROR, UNSUPPORTED_VERSION};
-use super::server::{METHODS, VERSIONS, clip};
+use super::direct::PlainBody;
+use super::server::{METHODS, MODERN, VERSIONS, clip};
 use crate::http::middleware::{Middleware, Next};
 
-/// The version of the stateless era: what it sends in the header it repeats in `_meta`.
-const MODERN: &str = "2026-07-28";
 const VERSION_HEADER: &str = "mcp-protocol-version";
 const BOTH: HeaderValue = HeaderValue::from_static("application/json, text/event-stream");
 
@@ -54,7 +53,9 @@ impl Middleware for Prefilter {
             }
             Err(_) => return json_rpc::error(StatusCode::BAD_REQUEST, &Value::Null, PARSE_ERROR, "the body did not arrive whole", None),
         };
-        if let Err(refusal) = check(&parts.headers, &bytes) {
+        if is_plain_call(&parts.headers, &bytes) {
+            parts.extensions.insert(PlainBody(bytes.clone()));
+        } else if let Err(refusal) = check_closely(&parts.headers, &bytes) {
             return *refusal;
         }
         // rmcp insists on both types being named.
@@ -124,6 +125,8 @@ fn is_odd(bytes: &[u8]) -> bool {
     false
 }
 
+/// Both looks at a request, as the layer does.
+#[cfg(any(test, feature = "fuzzing"))]
 pub(super) fn check(headers: &HeaderMap, bytes: &Bytes) -> Result<(), Box<Response>> {
     if is_plain_call(headers, bytes) { Ok(()) } else { check_closely(headers, bytes) }
 }

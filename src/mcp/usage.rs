@@ -52,15 +52,14 @@ impl Drop for Closing<'_> {
         if let Some(mut record) = self.record.close() {
             let _inside = self.span.enter();
             record.total_us = u64::try_from(self.began.elapsed().as_micros()).unwrap_or(u64::MAX);
+            // Whose it was and its id are the span's.
             tracing::info!(
-                tenant.id = %record.tenant,
                 tool.name = record.tool,
                 outcome = record.outcome.as_str(),
                 error.code = record.error_code,
                 total_us = record.total_us,
                 odoo_us = record.odoo_us,
                 odoo_requests = record.odoo_requests,
-                request.id = %record.request_id,
                 "tool call"
             );
             self.metering.metrics.tool_call(&counted(&record));

@@ -25,9 +25,14 @@ pub fn phrase(language: Language, key: &str, facts: &[(&str, &str)]) -> String {
 
 /// One line without control characters, nor what is invisible or turns the reading direction: names come from Odoo as somebody wrote them.
 fn spoken(text: &str) -> Cow<'_, str> {
-    // Most texts are well-behaved: letters, signs, single blanks.
-    let plain = |c: char| matches!(c, ' '..='~' | '\u{a1}'..='\u{ac}' | '\u{ae}'..='\u{17f}');
-    if text.chars().all(plain) && !text.contains("  ") && !text.starts_with(' ') && !text.ends_with(' ') {
+    // Most texts are well-behaved: letters, signs, single blanks between them.
+    let mut before = ' ';
+    let plain = text.chars().all(|c| {
+        let good = matches!(c, '!'..='~' | '\u{a1}'..='\u{ac}' | '\u{ae}'..='\u{17f}') || (c == ' ' && before != ' ');
+        before = c;
+        good
+    });
+    if plain && before != ' ' {
         return Cow::Borrowed(text);
     }
     let unseen = |c: char| matches!(c, '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}');
