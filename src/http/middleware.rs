@@ -6,13 +6,14 @@
 //! For the way every call of an agent takes. Where a request costs a database query anyway, `from_fn` is fine.
 
 use std::convert::Infallible;
+use std::future::poll_fn;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use axum::extract::Request;
 use axum::response::{IntoResponse, Response};
-use tower::{Layer, Service, ServiceExt};
+use tower::{Layer, Service};
 
 /// What happens to a request on its way in, and to its answer on the way out.
 pub trait Middleware: Send + Sync + 'static {
@@ -94,7 +95,13 @@ where
     S::Future: Send,
 {
     async fn run(self, request: Request) -> Response {
-        match self.0.clone().oneshot(request).await {
+        // What `oneshot` does, without moving the request about.
+        let mut service = self.0.clone();
+        let answered = match poll_fn(|cx| service.poll_ready(cx)).await {
+            Ok(()) => service.call(request).await,
+            Err(never) => match never {},
+        };
+        match answered {
             Ok(response) => response.into_response(),
             Err(never) => match never {},
         }
@@ -108,7 +115,7 @@ mod tests {
     use axum::body::Body;
     use axum::http::StatusCode;
     use axum::routing::get;
-    use tower::ServiceBuilder;
+    use tower::{ServiceBuilder, ServiceExt};
 
     struct Mark(&'static str);
 

@@ -179,12 +179,13 @@ fn respond(id: &str, result: &str, failed: bool, modern: bool) -> Response {
 /// JSON in a JSON text. It is written by serde_json, and so has no control characters: only quotes and backslashes need escaping.
 fn escape(json: &str, body: &mut Vec<u8>) {
     body.push(b'"');
-    for byte in json.bytes() {
-        if matches!(byte, b'"' | b'\\') {
-            body.push(b'\\');
-        }
-        body.push(byte);
+    let mut rest = json.as_bytes();
+    while let Some(at) = memchr::memchr2(b'"', b'\\', rest) {
+        body.extend_from_slice(&rest[..at]);
+        body.extend_from_slice(&[b'\\', rest[at]]);
+        rest = &rest[at + 1..];
     }
+    body.extend_from_slice(rest);
     body.push(b'"');
 }
 

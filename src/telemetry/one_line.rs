@@ -4,9 +4,10 @@
 use std::fmt::Write as _;
 use std::io::{self, IsTerminal, Write};
 
-/// Standard error for a subscriber.
-pub(super) fn stderr() -> OneLine {
-    OneLine { colours: io::stderr().is_terminal() }
+/// Standard error for a subscriber, which asks for it at every event.
+pub(super) fn stderr() -> impl Fn() -> OneLine + Send + Sync + 'static {
+    let colours = io::stderr().is_terminal();
+    move || OneLine { colours }
 }
 
 /// Writes each event as one line.
@@ -34,6 +35,10 @@ impl Write for OneLine {
 /// with C2.
 fn is_one_line(event: &[u8]) -> bool {
     let Some((b'\n', line)) = event.split_last() else { return false };
+    // Most lines are plain, which is seen many bytes at a time.
+    if line.iter().fold(true, |plain, byte| plain & (0x20..0x7f).contains(byte)) {
+        return true;
+    }
     let mut before = 0;
     for byte in line {
         if *byte < 0x20 || *byte == 0x7f || (before == 0xc2 && *byte < 0xa0) {

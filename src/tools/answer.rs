@@ -125,8 +125,12 @@ impl Lean<'_> {
     fn text(&mut self) -> Option<()> {
         let bytes = self.json.as_bytes();
         let mut end = self.at + 1;
-        while *bytes.get(end)? != b'"' {
-            end += if bytes[end] == b'\\' { 2 } else { 1 };
+        loop {
+            end += memchr::memchr2(b'"', b'\\', bytes.get(end..)?)?;
+            if bytes[end] == b'"' {
+                break;
+            }
+            end += 2;
         }
         if end - self.at > bound::TEXT_CHARS_MAX {
             return None;

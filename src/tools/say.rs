@@ -48,8 +48,13 @@ pub fn phrase_around(language: Language, key: &str, name: (&str, &str), facts: &
         all.extend_from_slice(facts);
         fill(language, key, &all)
     };
+    let spoken_name = spoken(name.1);
+    let said = filled(&spoken_name);
+    if said.chars().count() <= PHRASE_CHARS_MAX {
+        return spoken(&said).into_owned();
+    }
     let rest = filled("").chars().count();
-    let said = filled(&cut(&spoken(name.1), PHRASE_CHARS_MAX.saturating_sub(rest).max(NAME_CHARS_MIN)));
+    let said = filled(&cut(&spoken_name, PHRASE_CHARS_MAX.saturating_sub(rest).max(NAME_CHARS_MIN)));
     cut(&spoken(&said), PHRASE_CHARS_MAX)
 }
 

@@ -23,6 +23,8 @@ const RECYCLE_BYTES: u64 = 256 * 1024;
 const RECENT_ROWS_MAX: usize = 2_048;
 /// Read in one go, bytes.
 const READ_BYTES_MAX: usize = 512 * 1024;
+/// What a line takes, about, bytes.
+const LINE_BYTES: usize = 512;
 /// A longer line cannot be ours.
 const LINE_BYTES_MAX: usize = 16 * 1024;
 const EXTENSION: &str = "jsonl";
@@ -286,7 +288,8 @@ impl Segment {
 }
 
 fn line(row: &tool_usage::Model) -> io::Result<Vec<u8>> {
-    let mut line = vec![b'0'; CRC_CHARS];
+    let mut line = Vec::with_capacity(LINE_BYTES);
+    line.resize(CRC_CHARS, b'0');
     line.push(b' ');
     serde_json::to_writer(&mut line, row)?;
     let crc = format!("{:08x}", crc32fast::hash(&line[CRC_CHARS + 1..]));
