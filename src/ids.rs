@@ -63,6 +63,10 @@ id! {
     TokenId
 }
 id! {
+    /// A person who signs in to the portal.
+    UserId
+}
+id! {
     /// One metered call.
     UsageId
 }

@@ -7,6 +7,7 @@ mod m20261122_000002_usage;
 mod m20261122_000003_operations;
 mod m20261122_000004_padron;
 mod m20261122_000005_pace;
+mod m20261125_000006_people;
 mod tables;
 
 /// Runs the list.
@@ -22,6 +23,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261122_000003_operations::Migration),
             Box::new(m20261122_000004_padron::Migration),
             Box::new(m20261122_000005_pace::Migration),
+            Box::new(m20261125_000006_people::Migration),
         ]
     }
 }

@@ -27,6 +27,7 @@ use crate::telemetry::REQUEST_TARGET;
 pub mod client_address;
 pub mod health;
 pub mod metrics;
+pub mod names;
 pub mod shared;
 pub mod trace_context;
 

@@ -14,6 +14,7 @@ use serde_json::Value;
 use tower::ServiceBuilder;
 use tower_http::cors::{AllowOrigin, CorsLayer};
 
+use crate::http::names::Allowed;
 use crate::http::shared::SharedLayer;
 use crate::http::{self, HttpSettings};
 use crate::state::AppState;
@@ -42,7 +43,7 @@ pub fn router(state: &AppState, settings: &HttpSettings) -> Router {
         .layer(http::panic_guard(panicked))
         .layer(from_fn_with_state(limit, http::time_limit_layer))
         .layer(SharedLayer)
-        .layer(from_fn_with_state(gate::Allowed::new(settings), gate::layer))
+        .layer(from_fn_with_state(Allowed::new(settings), gate::layer))
         .layer(SharedLayer)
         .layer(cors(settings))
         .layer(from_fn_with_state(Arc::new(authenticator), auth::layer))
@@ -65,7 +66,7 @@ fn too_slow() -> Response {
 }
 
 fn cors(settings: &HttpSettings) -> CorsLayer {
-    let allowed = gate::Allowed::new(settings);
+    let allowed = Allowed::new(settings);
     CorsLayer::new()
         .allow_origin(AllowOrigin::predicate(move |origin: &HeaderValue, _| origin.to_str().is_ok_and(|origin| allowed.origin(origin))))
         .allow_methods([Method::POST, Method::GET, Method::DELETE])
