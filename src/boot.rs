@@ -249,6 +249,9 @@ async fn watch(state: AppState, stop: CancellationToken) {
 async fn housekeeping(state: AppState, stop: CancellationToken) {
     while !stopped(HOUSEKEEPING, &stop).await {
         state.limits.prune();
+        if let Err(error) = state.users.prune().await {
+            tracing::warn!(%error, "ended sessions could not be forgotten");
+        }
         if let Err(error) = state.tokens.last_used_flush().await {
             tracing::warn!(%error, "the last use of tokens could not be written");
         }

@@ -19,6 +19,7 @@ use crate::domain::operations::Operations;
 use crate::domain::tenants::Tenants;
 use crate::domain::tokens::{TokenMemory, Tokens};
 use crate::domain::usage::{UsageSink, UsageWorker};
+use crate::domain::users::{UserSettings, Users};
 use crate::domain::vault::Vault;
 use crate::metrics::Metrics;
 use crate::odoo::{AddressPolicy, OdooLimits};
@@ -40,6 +41,8 @@ pub struct AppState {
     pub tenants: Tenants,
     /// Tokens.
     pub tokens: Tokens,
+    /// People who sign in to the portal.
+    pub users: Users,
     /// Warm Odoo clients.
     pub connections: Connections,
     /// Limits.
@@ -74,6 +77,7 @@ impl AppState {
         let tenants = Tenants::new(db.clone(), vault.clone(), clock.clone());
         let memory = TokenMemory { fresh_s: limits.caller_cache_s, stale_s: limits.caller_stale_s, tokens_max: limits.caller_cache_tokens_max };
         let tokens = Tokens::new(db.clone(), tenants.clone(), clock.clone(), memory);
+        let users = Users::new(db.clone(), clock.clone(), user_settings(limits))?;
         let connections =
             Connections::new(tenants.clone(), addresses(&config), odoo_limits(&config), Lanes::new(lane_settings(limits)), limits.connections_max, limits.connection_idle_s);
         let call_limits = Limits::new(
@@ -106,6 +110,7 @@ impl AppState {
             clock: clock.clone(),
             tenants,
             tokens,
+            users,
             connections,
             limits: call_limits,
             usage,
@@ -136,6 +141,17 @@ pub fn open_padron(config: &Config) -> anyhow::Result<Padron> {
 
 fn addresses(config: &Config) -> AddressPolicy {
     if config.allow_private_odoo { AddressPolicy::AllowPrivate } else { AddressPolicy::PublicOnly }
+}
+
+fn user_settings(limits: &crate::config::Limits) -> UserSettings {
+    UserSettings {
+        session_idle_s: limits.session_idle_s,
+        session_max_s: limits.session_max_s,
+        sign_in_failures_max: limits.sign_in_failures_max,
+        password_memory_kib: limits.password_memory_kib,
+        password_passes: limits.password_passes,
+        passwords_at_once: limits.passwords_at_once,
+    }
 }
 
 fn lane_settings(limits: &crate::config::Limits) -> LaneSettings {

@@ -14,4 +14,5 @@ pub mod tenant;
 pub mod tenants;
 pub mod tokens;
 pub mod usage;
+pub mod users;
 pub mod vault;

@@ -22,6 +22,10 @@ use crate::odoo::address::check_url;
 use crate::odoo::{AddressPolicy, ProtocolChoice};
 use crate::text::Language;
 
+mod list;
+
+pub use list::{TenantCounts, TenantPage, TenantQuery, TenantRow};
+
 /// The field name that binds the sealed Odoo secret to its place.
 pub(super) const ODOO_SECRET_FIELD: &str = "odoo_secret";
 

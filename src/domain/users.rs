@@ -21,11 +21,13 @@ use crate::ids::{TenantId, UserId};
 use crate::text::Language;
 
 mod links;
+mod members;
 mod passwords;
 mod sessions;
 mod sign_in;
 
 pub use links::{Joining, LinkPurpose, LinkView, NewLink};
+pub use members::MemberView;
 use passwords::Passwords;
 pub use sessions::{NewSession, SessionFrom, SessionView};
 pub use sign_in::SignInRefusal;

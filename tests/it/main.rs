@@ -28,6 +28,8 @@ mod observability;
 mod odoo_real;
 mod padron;
 mod permits;
+mod portal_door;
+mod portal_signin;
 mod schema;
 mod tidy;
 mod tokens;
