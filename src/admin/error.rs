@@ -158,7 +158,13 @@ pub(super) fn dress(cx: &Cx, response: Response) -> Response {
     };
     let retry_after = response.headers().get(header::RETRY_AFTER).cloned();
     let allow = response.headers().get(header::ALLOW).cloned();
-    let view = ErrorView { code: status.as_u16(), key, wait_s: retry_after.as_ref().and_then(|value| value.to_str().ok()).unwrap_or_default(), request_id: &cx.inner.request_id, sign_in: SIGN_IN_PATH };
+    let view = ErrorView {
+        code: status.as_u16(),
+        key,
+        wait_s: retry_after.as_ref().and_then(|value| value.to_str().ok()).unwrap_or_default(),
+        request_id: &cx.inner.request_id,
+        sign_in: SIGN_IN_PATH,
+    };
     let mut page = match cx.page_with(status, "pages/error.html", &view) {
         Ok(page) => page,
         Err(PageError::Internal(cause)) => {

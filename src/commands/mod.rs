@@ -98,9 +98,9 @@ pub async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
     match cli.command {
         Command::Serve(serve) => {
             let (state, worker) = AppState::open(cli.config.clone(), vault(&cli.config)?, Clock::system()).await?;
-            let users = state.users.clone();
+            let handles = state.clone();
             let service = crate::boot::Service::bind(state, worker, &serve).await?;
-            welcome(&users, service.public_url()).await?;
+            welcome(&handles, service.public_url()).await?;
             service.run().await?;
         }
         Command::Demo(args) => demo::run(cli.config, args, out).await?,
@@ -134,16 +134,21 @@ pub async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// While nobody can run the service from the portal, says how the first one begins. On standard error and not as a line of the log: it is for
-/// the person who starts the service, and whoever has the link is that person.
-async fn welcome(users: &crate::domain::users::Users, public_url: &url::Url) -> anyhow::Result<()> {
+/// While nobody can run the service from the portal, says how the first one begins. On standard error and not by the log: it is for the person
+/// who starts the service, whatever the log's filter is.
+async fn welcome(state: &AppState, public_url: &url::Url) -> anyhow::Result<()> {
     use secrecy::ExposeSecret;
-    if let Some(secret) = users.first_link().await? {
-        let link = crate::admin::link_url(public_url, &secret);
-        let mut stderr = std::io::stderr().lock();
-        // A closed standard error leaves nobody to tell.
-        drop(writeln!(stderr, "dunet: there is no operator yet; make the first account here, within 24 hours: {}", link.expose_secret()));
-    }
+    let Some(secret) = state.users.first_link().await? else { return Ok(()) };
+    let link = crate::admin::link_url(public_url, &secret);
+    let message = "there is no operator yet; make the first account here, within 24 hours";
+    let mut stderr = std::io::stderr().lock();
+    // A closed standard error leaves nobody to tell.
+    drop(if state.config.log_format == "json" {
+        let line = serde_json::json!({ "timestamp": state.clock.now(), "level": "WARN", "message": message, "link": link.expose_secret() });
+        writeln!(stderr, "{line}")
+    } else {
+        writeln!(stderr, "dunet: {message}: {}", link.expose_secret())
+    });
     Ok(())
 }
 

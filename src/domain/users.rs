@@ -1,9 +1,7 @@
 //! People who sign in to the portal: operators, who run the service, and members, who see the tenants they belong to.
 //!
-//! The only maker of a [`User`], and through it of the proofs [`Operator`] and [`TenantAccess`]: whoever holds one was let in, now. Here are
-//! the types and the account itself; passwords, signing in, sessions and one-time links have their own files.
-
-use std::sync::Arc;
+//! The only maker of a [`User`], and through it of the proofs [`Operator`] and [`TenantAccess`]: whoever holds one was let in, now. Here is the
+//! account itself; passwords, signing in, sessions and one-time links have their own files.
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -17,18 +15,20 @@ use serde_json::json;
 use super::audit::{self, Actor, Change, hex};
 use crate::clock::Clock;
 use crate::db::{self, entities::users};
-use crate::ids::{TenantId, UserId};
+use crate::ids::UserId;
 use crate::text::Language;
 
 mod links;
 mod members;
 mod passwords;
+mod proofs;
 mod sessions;
 mod sign_in;
 
 pub use links::{Joining, LinkPurpose, LinkView, NewLink};
 pub use members::MemberView;
 use passwords::Passwords;
+pub use proofs::{Level, Membership, Operator, Role, TenantAccess, User};
 pub use sessions::{NewSession, SessionFrom, SessionView};
 pub use sign_in::SignInRefusal;
 
@@ -38,220 +38,6 @@ const SECRET_BYTES: usize = 32;
 const NAME_CHARS_MAX: usize = 100;
 /// The longest e-mail address, bytes (RFC 5321).
 const EMAIL_BYTES_MAX: usize = 254;
-
-/// What somebody is to the service.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Role {
-    /// Runs it and sees all tenants.
-    Operator,
-    /// Belongs to tenants.
-    Member,
-}
-
-impl Role {
-    /// As stored.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Operator => "operator",
-            Self::Member => "member",
-        }
-    }
-
-    /// From storage; anything unknown is the weaker one.
-    fn parse(text: &str) -> Self {
-        if text == "operator" { Self::Operator } else { Self::Member }
-    }
-}
-
-/// What somebody may do with a tenant.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Level {
-    /// Looks.
-    Viewer,
-    /// Changes.
-    Owner,
-    /// Runs the service: changes what owners may not (plan, status) too.
-    Operator,
-}
-
-impl Level {
-    /// As stored; operators have no membership.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Viewer => "viewer",
-            Self::Owner => "owner",
-            Self::Operator => "operator",
-        }
-    }
-
-    /// From storage; anything unknown is the weakest one.
-    fn of_membership(text: &str) -> Self {
-        if text == "owner" { Self::Owner } else { Self::Viewer }
-    }
-}
-
-/// A tenant that somebody belongs to.
-#[derive(Clone, Debug)]
-pub struct Membership {
-    /// Which.
-    pub tenant: TenantId,
-    /// Its name.
-    pub tenant_name: String,
-    /// As what.
-    pub level: Level,
-}
-
-/// Proof that somebody is signed in. Only [`Users`] makes one. Cheap to clone.
-#[derive(Clone, Debug)]
-pub struct User {
-    inner: Arc<UserInner>,
-}
-
-#[derive(Debug)]
-struct UserInner {
-    id: UserId,
-    email: String,
-    name: String,
-    language: Language,
-    role: Role,
-    memberships: Vec<Membership>,
-    session: String,
-    version: i32,
-}
-
-impl User {
-    /// Who.
-    #[must_use]
-    pub fn id(&self) -> UserId {
-        self.inner.id
-    }
-
-    /// In lower case.
-    #[must_use]
-    pub fn email(&self) -> &str {
-        &self.inner.email
-    }
-
-    /// As they call themselves.
-    #[must_use]
-    pub fn name(&self) -> &str {
-        &self.inner.name
-    }
-
-    /// The language of their pages.
-    #[must_use]
-    pub fn language(&self) -> Language {
-        self.inner.language
-    }
-
-    /// What they are to the service.
-    #[must_use]
-    pub fn role(&self) -> Role {
-        self.inner.role
-    }
-
-    /// The tenants they belong to, by name; none for operators.
-    #[must_use]
-    pub fn memberships(&self) -> &[Membership] {
-        &self.inner.memberships
-    }
-
-    /// Which of their sessions this is: its hash.
-    #[must_use]
-    pub fn session(&self) -> &str {
-        &self.inner.session
-    }
-
-    /// Counts edits of the account.
-    #[must_use]
-    pub fn version(&self) -> i32 {
-        self.inner.version
-    }
-
-    /// Who a change is written down under.
-    #[must_use]
-    pub fn actor(&self) -> Actor {
-        Actor(self.inner.email.clone())
-    }
-
-    /// The proof of being an operator, if they are one.
-    #[must_use]
-    pub fn operator(&self) -> Option<Operator> {
-        (self.inner.role == Role::Operator).then(|| Operator { user: self.clone() })
-    }
-
-    /// The proof that they may see that tenant, if they may. An operator may see all; whether there is such a tenant is not asked here.
-    #[must_use]
-    pub fn access(&self, tenant: TenantId) -> Option<TenantAccess> {
-        let level = match self.inner.role {
-            Role::Operator => Level::Operator,
-            Role::Member => self.inner.memberships.iter().find(|membership| membership.tenant == tenant)?.level,
-        };
-        Some(TenantAccess { user: self.clone(), tenant, level })
-    }
-}
-
-/// Proof that an operator acts.
-#[derive(Clone, Debug)]
-pub struct Operator {
-    user: User,
-}
-
-impl Operator {
-    /// Who.
-    #[must_use]
-    pub fn user(&self) -> &User {
-        &self.user
-    }
-
-    /// Who a change is written down under.
-    #[must_use]
-    pub fn actor(&self) -> Actor {
-        self.user.actor()
-    }
-}
-
-/// Proof that somebody may see a tenant.
-#[derive(Clone, Debug)]
-pub struct TenantAccess {
-    user: User,
-    tenant: TenantId,
-    level: Level,
-}
-
-impl TenantAccess {
-    /// Which tenant.
-    #[must_use]
-    pub fn tenant(&self) -> TenantId {
-        self.tenant
-    }
-
-    /// Who.
-    #[must_use]
-    pub fn user(&self) -> &User {
-        &self.user
-    }
-
-    /// What they may do.
-    #[must_use]
-    pub fn level(&self) -> Level {
-        self.level
-    }
-
-    /// Whether they may change things.
-    #[must_use]
-    pub fn may_change(&self) -> bool {
-        self.level >= Level::Owner
-    }
-
-    /// Who a change is written down under.
-    #[must_use]
-    pub fn actor(&self) -> Actor {
-        self.user.actor()
-    }
-}
 
 /// What can go wrong with people.
 #[derive(Debug, thiserror::Error)]

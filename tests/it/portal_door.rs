@@ -11,6 +11,9 @@ use sea_orm::EntityTrait;
 use crate::support::TestApp;
 use crate::support::portal::{Browser, Page};
 
+/// Fields of a form, or headers.
+type Pairs<'a> = &'a [(&'a str, &'a str)];
+
 /// A route's path with its parameters filled in.
 fn filled(route: &RouteFacts, tenant: TenantId) -> String {
     let segments = route.path.split('/').map(|segment| match segment {
@@ -67,7 +70,7 @@ async fn what_acts_wants_a_form_of_ours() {
         let before = logs::Entity::find().all(&app.state.db).await.unwrap().len();
         for route in routes().iter().filter(|route| acts(route)) {
             let path = filled(route, tenant.id);
-            let tries: [(&Browser, &[(&str, &str)], &[(&str, &str)]); 9] = [
+            let tries: [(&Browser, Pairs<'_>, Pairs<'_>); 9] = [
                 (&operator, &[], &[]),
                 (&operator, &[("csrf", "")], &[]),
                 (&operator, &[("csrf", &own[1..])], &[]),
@@ -154,8 +157,15 @@ async fn every_page_carries_its_policy() {
             let page = operator.get(&filled(route, tenant.id)).await;
             let header = |name: &str| page.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default().to_owned();
             let policy = header("content-security-policy");
-            assert!(policy.starts_with("default-src 'none'; script-src 'self'") && policy.contains("frame-ancestors 'none'") && !policy.contains("unsafe"), "{}: {policy}", route.path);
-            assert_eq!([header("x-frame-options"), header("cache-control"), header("x-content-type-options"), header("referrer-policy")], ["DENY", "no-store", "nosniff", "same-origin"]);
+            assert!(
+                policy.starts_with("default-src 'none'; script-src 'self'") && policy.contains("frame-ancestors 'none'") && !policy.contains("unsafe"),
+                "{}: {policy}",
+                route.path
+            );
+            assert_eq!(
+                [header("x-frame-options"), header("cache-control"), header("x-content-type-options"), header("referrer-policy")],
+                ["DENY", "no-store", "nosniff", "same-origin"]
+            );
             assert_eq!(header("cross-origin-opener-policy"), "same-origin");
             assert!(header("permissions-policy").contains("camera=()"));
             for inline in ["<script>", "<style", " style=\"", " onclick", "javascript:"] {
@@ -252,7 +262,8 @@ async fn the_list_of_clients_pages_and_searches() {
     TestApp::everywhere(|app| async move {
         use dunet::domain::tenants::NewTenant;
         for number in 0..120 {
-            let new = NewTenant { name: format!("Cliente {number:03} 100%"), rnc: (number == 7).then(|| "131246796".to_owned()), plan: "pro".to_owned(), odoo: None, tools: Vec::new() };
+            let new =
+                NewTenant { name: format!("Cliente {number:03} 100%"), rnc: (number == 7).then(|| "131246796".to_owned()), plan: "pro".to_owned(), odoo: None, tools: Vec::new() };
             app.state.tenants.tenant_add(new, &crate::support::actor()).await.unwrap();
         }
         let operator = app.operator().await;
@@ -261,7 +272,8 @@ async fn the_list_of_clients_pages_and_searches() {
         for _ in 0..3 {
             let page = operator.get(&path).await;
             seen.extend(page.text.split("class=\"row-link\"").skip(1).map(|rest| rest.split('>').nth(1).unwrap().split('<').next().unwrap().to_owned()));
-            path = page.text.split("rel=\"next\" href=\"").nth(1).map(|rest| format!("/admin/clients{}", rest.split('"').next().unwrap().replace("&amp;", "&"))).unwrap_or_default();
+            path =
+                page.text.split("rel=\"next\" href=\"").nth(1).map(|rest| format!("/admin/clients{}", rest.split('"').next().unwrap().replace("&amp;", "&"))).unwrap_or_default();
         }
         assert_eq!(seen, (0..120).map(|number| format!("Cliente {number:03} 100%")).collect::<Vec<_>>());
         assert_eq!(path, "", "the end");

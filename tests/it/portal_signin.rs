@@ -130,10 +130,10 @@ async fn an_account_locks_and_opens_again() {
     TestApp::everywhere_with(&["--sign-ins-per-minute", "1000"], |app| async move {
         app.operator().await;
         let browser = Browser::new(&app);
-        for _ in 0..10 {
+        for _ in 0..9 {
             browser.sign_in(EMAIL, "otra frase cualquiera").await;
         }
-        assert_eq!(audited(&app, "user.lock").await, 0, "ten may be mistaken");
+        assert_eq!(audited(&app, "user.lock").await, 0, "nine may be mistaken");
         browser.sign_in(EMAIL, "otra frase cualquiera").await;
         assert_eq!(audited(&app, "user.lock").await, 1);
         assert_eq!(browser.sign_in(EMAIL, PASSWORD).await.status, StatusCode::UNPROCESSABLE_ENTITY, "locked, and not told");
@@ -162,7 +162,7 @@ async fn many_guesses_at_once_are_no_more_than_one_after_the_other() {
             assert!(!done.unwrap());
         }
         let user = users::Entity::find().one(&app.state.db).await.unwrap().unwrap();
-        assert_eq!(user.failed_signins, 4, "three and the one that locks; the others were not looked at");
+        assert_eq!(user.failed_signins, 3, "the third locks, and the others are not looked at");
     })
     .await;
 }
@@ -292,10 +292,10 @@ async fn a_member_is_invited_into_one_tenant_and_then_another() {
         let link = app.state.users.link_make(NewLink::InviteMember { tenant: second.id, email: "marta@ferre.do".to_owned(), level: Level::Viewer }, &actor()).await.unwrap();
         let path = format!("/admin/enlace/{}", link.expose_secret());
         let anonymous = Browser::new(&app);
-        let page = anonymous.post(&path.replace(link.expose_secret(), "x"), "/admin/entrar", &[]).await;
+        let page = anonymous.post("/admin/entrar", "/admin/entrar", &[]).await;
         assert_eq!(page.status, StatusCode::BAD_REQUEST, "a form without its fields");
         assert_eq!(anonymous.post("/admin/entrar", &path, &[("name", "Yo"), ("password", PASSWORD)]).await.status, StatusCode::UNAUTHORIZED);
-        assert_eq!(viewer.post(&path, &path, &[]).await.status, StatusCode::NOT_FOUND);
+        assert_eq!(viewer.post("/admin/profile", &path, &[]).await.status, StatusCode::NOT_FOUND);
         assert_eq!(owner.post(&path, &path, &[]).await.status, StatusCode::SEE_OTHER);
         let chooser = owner.get("/admin").await;
         assert!(chooser.text.contains("Ferretería") && chooser.text.contains("Clínica"), "{}", chooser.text);

@@ -56,7 +56,7 @@ struct Member {
 
 pub(super) async fn show(cx: Cx, access: TenantAccess, Query(shown): Query<Shown>) -> Answer {
     let link = shown.link.and_then(|word| cx.reveal(&word));
-    let link = link.as_ref().map(|link| link.expose_secret()).unwrap_or_default();
+    let link = link.as_ref().map(ExposeSecret::expose_secret).unwrap_or_default();
     page(&cx, &access, StatusCode::OK, &Invitation { email: String::new(), level: Level::Viewer.as_str().to_owned() }, Faults::default(), link).await
 }
 

@@ -307,7 +307,8 @@ impl Users {
         let row = memberships::Model { id: uuid::Uuid::now_v7(), client_id: tenant, user_id: user.uuid(), role: level.as_str().to_owned(), created_at: self.clock.now() };
         row.into_active_model().insert(transaction).await?;
         let after = json!({ "user": user, "role": level.as_str() });
-        audit::record(transaction, &self.clock, actor, Change { tenant: Some(tenant.into()), action: "member.add", subject: user.to_string(), before: None, after: Some(after) }).await?;
+        audit::record(transaction, &self.clock, actor, Change { tenant: Some(tenant.into()), action: "member.add", subject: user.to_string(), before: None, after: Some(after) })
+            .await?;
         Ok(())
     }
 }

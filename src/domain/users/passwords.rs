@@ -49,8 +49,7 @@ impl Passwords {
     /// Whether the password fits the hash. Without a hash it takes as long, and does not.
     pub(super) async fn fits(&self, password: &SecretString, hash: Option<&str>) -> Result<bool, UserError> {
         let known = hash.is_some();
-        let hash =
-            hash.map_or_else(|| format!("$argon2id$v=19$m={},t={},p=1${NO_SALT}${NO_HASH}", self.params.m_cost(), self.params.t_cost()), str::to_owned);
+        let hash = hash.map_or_else(|| format!("$argon2id$v=19$m={},t={},p=1${NO_SALT}${NO_HASH}", self.params.m_cost(), self.params.t_cost()), str::to_owned);
         // Nothing that long was ever chosen; hashing it would only cost.
         if password.expose_secret().chars().count() > CHARS_MAX {
             return Ok(false);

@@ -7,7 +7,8 @@ use chrono::{DateTime, Utc};
 use sea_orm::{ActiveModelTrait, ColumnTrait, DatabaseTransaction, EntityTrait, IntoActiveModel, QueryFilter, QueryOrder, QuerySelect};
 use secrecy::SecretString;
 
-use super::{Level, Membership, Role, User, UserError, UserInner, Users, earlier, secret_hash, secret_make, secret_shaped, seconds};
+use super::proofs::UserInner;
+use super::{Level, Membership, Role, User, UserError, Users, earlier, seconds, secret_hash, secret_make, secret_shaped};
 use crate::db::entities::{clients, memberships, sessions, user_links, users};
 use crate::ids::UserId;
 
