@@ -70,7 +70,7 @@ pub struct Membership {
     pub level: Level,
 }
 
-/// Proof that somebody is signed in. Only [`Users`] makes one. Cheap to clone.
+/// Proof that somebody is signed in. Only [`super::Users`] makes one. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct User {
     pub(super) inner: Arc<UserInner>,
