@@ -8,4 +8,8 @@ pub mod logs;
 pub mod operations;
 pub mod padron_imports;
 pub mod plans;
+pub mod statements;
 pub mod tool_usage;
+pub mod usage_days;
+pub mod usage_hours;
+pub mod usage_months;
