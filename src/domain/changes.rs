@@ -20,6 +20,9 @@ const OVERLAP_S: i64 = 30;
 /// Changes looked at in one go.
 const CHANGES_PER_LOOK_MAX: u64 = 10_000;
 
+/// Id, tenant, time, action, subject.
+type Row = (Uuid, Option<Uuid>, DateTime<Utc>, String, String);
+
 /// Follows the audit. Cheap to clone.
 #[derive(Clone)]
 pub struct ChangeWatch {
@@ -50,7 +53,7 @@ impl ChangeWatch {
     /// The database; nothing is missed, the next look covers it.
     pub async fn look(&self) -> Result<usize, DbErr> {
         let since = self.seen.lock().unwrap_or_else(PoisonError::into_inner).since;
-        let rows: Vec<(Uuid, Option<Uuid>, DateTime<Utc>, String, String)> = logs::Entity::find()
+        let rows: Vec<Row> = logs::Entity::find()
             .select_only()
             .columns([logs::Column::Id, logs::Column::ClientId, logs::Column::CreatedAt, logs::Column::Action, logs::Column::Subject])
             .filter(logs::Column::CreatedAt.gte(since))
@@ -87,7 +90,7 @@ impl ChangeWatch {
     }
 
     /// Which plans were edited, and whether the settings were.
-    fn fresh_of_the_service(&self, rows: &[(Uuid, Option<Uuid>, DateTime<Utc>, String, String)]) -> (HashSet<String>, bool) {
+    fn fresh_of_the_service(&self, rows: &[Row]) -> (HashSet<String>, bool) {
         let seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
         let fresh = || rows.iter().filter(|row| row.1.is_none() && !seen.ids.contains_key(&row.0));
         let plans = fresh().filter(|row| row.3 == "plan.edit").map(|row| row.4.clone()).collect();

@@ -196,8 +196,9 @@ async fn record(transaction: &DatabaseTransaction, clock: &Clock, actor: &Actor,
     audit::record(transaction, clock, actor, Change { tenant: None, action, subject: code.to_owned(), before, after }).await
 }
 
-fn checked(terms: PlanTerms) -> Result<PlanTerms, PlanError> {
-    let name = terms.name.trim().to_owned();
+fn checked(mut terms: PlanTerms) -> Result<PlanTerms, PlanError> {
+    terms.name = terms.name.trim().to_owned();
+    let name = &terms.name;
     if name.is_empty() || name.chars().count() > NAME_CHARS_MAX || name.chars().any(char::is_control) {
         return Err(PlanError::Invalid("name"));
     }
@@ -209,7 +210,7 @@ fn checked(terms: PlanTerms) -> Result<PlanTerms, PlanError> {
             return Err(PlanError::Invalid(field));
         }
     }
-    Ok(PlanTerms { name, ..terms })
+    Ok(terms)
 }
 
 fn terms(row: &plans::Model) -> PlanTerms {

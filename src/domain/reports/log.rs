@@ -227,7 +227,7 @@ const HEAD: [&str; 13] = ["started_at", "client", "client_id", "tool", "outcome"
 
 impl LogRow {
     fn csv(&self) -> String {
-        let ms = |us: i64| Cell::Number(csv_number(format!("{}.{:03}", us / 1_000, us % 1_000)));
+        let ms = |us: i64| Cell::Number(csv_number(&format!("{}.{:03}", us / 1_000, us % 1_000)));
         csv_cells(&[
             Cell::Text(&self.started_at.to_rfc3339_opts(chrono::SecondsFormat::Millis, true)),
             Cell::Text(self.client.as_deref().unwrap_or_default()),
@@ -238,7 +238,7 @@ impl LogRow {
             Cell::Text(if self.counted { "1" } else { "0" }),
             ms(self.total_us),
             ms(self.odoo_us),
-            Cell::Number(csv_number(self.odoo_requests)),
+            Cell::Number(csv_number(&self.odoo_requests)),
             Cell::Text(self.agent.as_deref().unwrap_or_default()),
             Cell::Text(&self.request_id),
             Cell::Text(&self.id.to_string()),

@@ -58,7 +58,7 @@ impl Statement {
             StatementState::Open => "open",
             StatementState::Closed => "closed",
         };
-        let number = |text: String| Cell::Number(csv_number(text));
+        let number = |text: String| Cell::Number(csv_number(&text));
         let mut lines = csv_cells(&[
             number(self.month.to_string()),
             number(self.number.map(|number| number.to_string()).unwrap_or_default()),
