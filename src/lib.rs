@@ -4,6 +4,7 @@
 
 rust_i18n::i18n!("locales", fallback = "es");
 
+pub mod admin; // door 2: people
 pub mod boot; // serve: bind, ready, signals, drain, last flush; owns every background task
 pub mod clock;
 pub mod commands; // the operator's shell: every `dunet …` command
@@ -50,5 +51,5 @@ pub fn router(state: &AppState, settings: &HttpSettings) -> Router {
         .route("/metrics", any(http::metrics::expose).with_state(exposition))
         .fallback(http::not_found)
         .layer(guards);
-    plain.merge(mcp::router(state, settings)).layer(Around::new(envelope))
+    plain.merge(mcp::router(state, settings)).merge(admin::router(state, settings)).layer(Around::new(envelope))
 }

@@ -5,6 +5,8 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use axum::extract::{ConnectInfo, Request};
 use axum::http::HeaderMap;
 use ipnet::IpNet;
+use tower_governor::GovernorError;
+use tower_governor::key_extractor::KeyExtractor;
 
 /// A client whose address the proxy does not tell; all of them count as one.
 const UNKNOWN: IpAddr = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
@@ -43,6 +45,26 @@ fn find(peer: IpAddr, headers: &HeaderMap, trusted: &[IpNet]) -> IpAddr {
 /// Some proxies add the port.
 fn hop_address(hop: &str) -> Option<IpAddr> {
     hop.parse().ok().or_else(|| hop.parse::<SocketAddr>().ok().map(|socket| socket.ip()))
+}
+
+/// Limits by address; an IPv6 customer has a whole /64.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ByAddress;
+
+impl KeyExtractor for ByAddress {
+    type Key = IpAddr;
+
+    fn extract<T>(&self, request: &axum::http::Request<T>) -> Result<Self::Key, GovernorError> {
+        let address = request.extensions().get::<ClientAddress>().ok_or(GovernorError::UnableToExtractKey)?.0;
+        Ok(match address {
+            IpAddr::V4(_) => address,
+            IpAddr::V6(six) => {
+                let mut segments = six.segments();
+                segments[4..].fill(0);
+                IpAddr::from(segments)
+            }
+        })
+    }
 }
 
 #[cfg(test)]

@@ -1,4 +1,5 @@
-//! What the doors share: the envelope of every request (id, span, trace, client address, headers), panic guard, time limit, health, metrics.
+//! What the doors share: the envelope of every request (id, span, trace, client address, headers), our names, panic guard, time limit, health,
+//! metrics.
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
@@ -22,6 +23,7 @@ pub mod envelope;
 pub mod health;
 pub mod metrics;
 pub mod middleware;
+pub mod names;
 pub mod trace_context;
 
 /// What the tower stack needs to know.

@@ -14,13 +14,12 @@ use governor::middleware::NoOpMiddleware;
 use serde_json::{Value, json};
 use tower::{Service, ServiceExt};
 use tower_governor::governor::{Governor, GovernorConfig, GovernorConfigBuilder, SharedRateLimiter};
-use tower_governor::key_extractor::KeyExtractor;
 use tower_governor::{GovernorError, GovernorLayer};
 
 use super::json_rpc;
 use crate::domain::limits::{Limits, Refused};
 use crate::domain::tokens::{Caller, TokenRefusal, Tokens};
-use crate::http::client_address::ClientAddress;
+use crate::http::client_address::ByAddress;
 use crate::http::middleware::{Middleware, Next};
 use crate::metrics::{AuthRefusal, Metrics};
 
@@ -189,26 +188,6 @@ fn wait(seconds: u64, message: &str) -> Response {
     let mut response = json_rpc::error(StatusCode::TOO_MANY_REQUESTS, &Value::Null, json_rpc::TOO_MANY, message, Some(json!({ "retry_after_s": seconds })));
     response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
     response
-}
-
-/// Counts refusals by address; an IPv6 customer has a whole /64.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct ByAddress;
-
-impl KeyExtractor for ByAddress {
-    type Key = IpAddr;
-
-    fn extract<T>(&self, request: &axum::http::Request<T>) -> Result<Self::Key, GovernorError> {
-        let address = request.extensions().get::<ClientAddress>().ok_or(GovernorError::UnableToExtractKey)?.0;
-        Ok(match address {
-            IpAddr::V4(_) => address,
-            IpAddr::V6(six) => {
-                let mut segments = six.segments();
-                segments[4..].fill(0);
-                IpAddr::from(segments)
-            }
-        })
-    }
 }
 
 #[cfg(test)]

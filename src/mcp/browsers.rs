@@ -10,8 +10,8 @@ use futures::future::Either;
 use tower::{Layer, Service};
 use tower_http::cors::{AllowOrigin, Cors, CorsLayer};
 
-use super::gate::Gate;
 use crate::http::HttpSettings;
+use crate::http::names::Allowed;
 
 /// Makes [`Browsers`] services.
 #[derive(Clone)]
@@ -58,7 +58,7 @@ where
 }
 
 fn cors(settings: &HttpSettings) -> CorsLayer {
-    let allowed = Gate::new(settings);
+    let allowed = Allowed::new(settings);
     CorsLayer::new()
         .allow_origin(AllowOrigin::predicate(move |origin: &HeaderValue, _| origin.to_str().is_ok_and(|origin| allowed.origin(origin))))
         .allow_methods([Method::POST, Method::GET, Method::DELETE])

@@ -11,6 +11,7 @@ use serde_json::Value;
 use tower::ServiceBuilder;
 
 use crate::http::middleware::Around;
+use crate::http::names::Allowed;
 use crate::http::{self, HttpSettings};
 use crate::state::AppState;
 
@@ -38,7 +39,7 @@ pub fn router(state: &AppState, settings: &HttpSettings) -> Router {
     let stack = ServiceBuilder::new()
         .layer(Around::new(http::PanicGuard(panicked)))
         .layer(Around::new(http::TimeLimit { longest: settings.request_timeout, answer: too_slow }))
-        .layer(Around::new(gate::Gate::new(settings)))
+        .layer(Around::new(gate::Gate(Allowed::new(settings))))
         .layer(browsers::BrowsersLayer::new(settings))
         .layer(Around::new(auth::Authenticator::new(state.tokens.clone(), settings.failed_auth_per_minute, state.metrics.clone())))
         .layer(Around::new(auth::TenantRate::new(state.limits.clone())))
