@@ -75,7 +75,7 @@ impl Labels {
 
     fn text(&self, number: Option<i64>) -> Option<String> {
         let at = usize::try_from(number?.checked_sub(1)?).ok()?;
-        self.0.get(at).map(|text| text.to_string())
+        self.0.get(at).map(ToString::to_string)
     }
 }
 

@@ -108,7 +108,8 @@ impl Middleware for Authenticator {
             Err(TokenRefusal::Unavailable(cause)) => {
                 self.metrics.auth_refused(AuthRefusal::Unavailable);
                 tracing::error!(%cause, "a token could not be checked");
-                let mut response = json_rpc::error(StatusCode::SERVICE_UNAVAILABLE, &Value::Null, json_rpc::UNAVAILABLE, "tokens cannot be checked now: try again in a moment", None);
+                let mut response =
+                    json_rpc::error(StatusCode::SERVICE_UNAVAILABLE, &Value::Null, json_rpc::UNAVAILABLE, "tokens cannot be checked now: try again in a moment", None);
                 response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("5"));
                 response
             }

@@ -27,8 +27,6 @@ async fn text(client: &McpClient, id: &Value, params: &Value, headers: &[(&str, 
 async fn both_ways_answer_the_same() {
     TestApp::everywhere_with(&["--repeated-calls-per-minute", "0"], |app| async move {
         app.padron(3).await;
-        let tenant = app.tenant("Ferretería Uno").await;
-        let client = app.client(&tenant.token);
         let calls = [
             json!({ "name": "consultar_rnc_dgii", "arguments": { "rnc": RNC } }),
             json!({ "name": "consultar_rnc_dgii", "arguments": { "rnc": "999999999" }, "_meta": { "progressToken": 3 } }),
@@ -41,6 +39,9 @@ async fn both_ways_answer_the_same() {
             json!({ "name": "no_hay", "arguments": {} }),
         ];
         for call in &calls {
+            // One each: all of them together are more than a plan's rate lets through at once.
+            let tenant = app.tenant("Ferretería Uno").await;
+            let client = app.client(&tenant.token);
             for id in [json!(7), json!("siete"), json!(-1)] {
                 for version in [LEGACY, "2025-06-18", "2025-03-26"] {
                     let headers = [("mcp-protocol-version", version)];
