@@ -181,13 +181,17 @@ pub struct Limits {
     #[arg(long, env = "DUNET_USAGE_MEMORY_RECORDS_MAX", default_value_t = 50_000, global = true, hide_short_help = true)]
     pub usage_memory_records_max: usize,
 
-    /// Usage records written in one statement.
-    #[arg(long, env = "DUNET_USAGE_BATCH_RECORDS_MAX", default_value_t = 500, global = true, hide_short_help = true)]
+    /// Usage records written in one statement; a power of two does it in one.
+    #[arg(long, env = "DUNET_USAGE_BATCH_RECORDS_MAX", default_value_t = 512, global = true, hide_short_help = true)]
     pub usage_batch_records_max: usize,
 
     /// Longest time a usage record waits for its batch, milliseconds.
     #[arg(long, env = "DUNET_USAGE_FLUSH_MS", default_value_t = 500, global = true, hide_short_help = true)]
     pub usage_flush_ms: u64,
+
+    /// How long single calls are kept, days, at least 40; their sums are kept for ever. The operator's setting goes before.
+    #[arg(long, env = "DUNET_USAGE_RETENTION_DAYS", default_value_t = 400, global = true, hide_short_help = true)]
+    pub usage_retention_days: u32,
 
     /// How often changes made by other processes are looked for, milliseconds.
     #[arg(long, env = "DUNET_WATCH_MS", default_value_t = 2_000, global = true, hide_short_help = true)]
@@ -200,6 +204,38 @@ pub struct Limits {
     /// Longest time open calls are given to end when the service stops, milliseconds.
     #[arg(long, env = "DUNET_DRAIN_MS", default_value_t = 20_000, global = true, hide_short_help = true)]
     pub drain_ms: u64,
+
+    /// A signed-in browser unused for so long must sign in again, seconds.
+    #[arg(long, env = "DUNET_SESSION_IDLE_S", default_value_t = 43_200, global = true, hide_short_help = true)]
+    pub session_idle_s: u64,
+
+    /// Longest time a browser stays signed in, seconds.
+    #[arg(long, env = "DUNET_SESSION_MAX_S", default_value_t = 604_800, global = true, hide_short_help = true)]
+    pub session_max_s: u64,
+
+    /// Refused sign-ins of one account in a row before it has to wait, a minute at first and twice as long each time.
+    #[arg(long, env = "DUNET_SIGN_IN_FAILURES_MAX", default_value_t = 10, global = true, hide_short_help = true)]
+    pub sign_in_failures_max: u32,
+
+    /// Sign-ins, resets and sign-ups of one address per minute.
+    #[arg(long, env = "DUNET_SIGN_INS_PER_MINUTE", default_value_t = 20, global = true, hide_short_help = true)]
+    pub sign_ins_per_minute: u32,
+
+    /// Memory of one password's hash (argon2id), KiB. The default is OWASP's.
+    #[arg(long, env = "DUNET_PASSWORD_MEMORY_KIB", default_value_t = 19_456, value_parser = clap::value_parser!(u32).range(64..=1_048_576), global = true, hide_short_help = true)]
+    pub password_memory_kib: u32,
+
+    /// Passes over it.
+    #[arg(long, env = "DUNET_PASSWORD_PASSES", default_value_t = 2, value_parser = clap::value_parser!(u32).range(1..=16), global = true, hide_short_help = true)]
+    pub password_passes: u32,
+
+    /// Passwords hashed at the same time; more wait.
+    #[arg(long, env = "DUNET_PASSWORDS_AT_ONCE", default_value_t = 2, global = true, hide_short_help = true)]
+    pub passwords_at_once: usize,
+
+    /// Largest form of the portal, bytes.
+    #[arg(long, env = "DUNET_FORM_BYTES_MAX", default_value_t = 262_144, global = true, hide_short_help = true)]
+    pub form_bytes_max: usize,
 }
 
 /// The settings of the taxpayer listing.

@@ -8,7 +8,7 @@ use uuid::Uuid;
 macro_rules! id {
     ($(#[$doc:meta])* $name:ident) => {
         $(#[$doc])*
-        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize)]
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
         #[serde(transparent)]
         pub struct $name(Uuid);
 
@@ -61,6 +61,10 @@ id! {
 id! {
     /// An API token.
     TokenId
+}
+id! {
+    /// A person who signs in to the portal.
+    UserId
 }
 id! {
     /// One metered call.

@@ -10,11 +10,16 @@ use metrics::{Counter, Gauge, Histogram, Key, KeyName, Label, Level, Metadata, R
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle, PrometheusRecorder};
 
 /// The routes that are told apart; any other path is [`OTHER`]. A new route gets its line here.
-pub const PATHS: [&str; 6] = ["/healthz", "/readyz", "/metrics", "/mcp", "/mcp/token", OTHER];
+pub const PATHS: [&str; 9] = ["/healthz", "/readyz", "/metrics", "/mcp", "/mcp/token", PAGES, API, ASSETS, OTHER];
+/// Every page of the portal counts as one route, so does its API, and so do its files.
+const PAGES: &str = "/admin";
+const API: &str = "/admin/api";
+const ASSETS: &str = "/assets";
 /// The methods that are told apart.
 pub const METHODS: [&str; 8] = ["GET", "POST", "HEAD", "OPTIONS", "PUT", "PATCH", "DELETE", OTHER];
 /// The status codes that are told apart.
-pub const STATUSES: [&str; 20] = ["200", "202", "204", "400", "401", "403", "404", "405", "406", "408", "413", "415", "422", "429", HUNG_UP, "500", "502", "503", "504", OTHER];
+pub const STATUSES: [&str; 23] =
+    ["200", "202", "204", "303", "304", "400", "401", "403", "404", "405", "406", "408", "409", "413", "415", "422", "429", HUNG_UP, "500", "502", "503", "504", OTHER];
 /// How calls of tools end.
 pub const OUTCOMES: [&str; 5] = ["ok", "error", "refused", "cancelled", OTHER];
 /// What is on no list.
@@ -314,7 +319,9 @@ impl Drop for InFlight {
 /// The label of a request's path: a route of ours, or [`OTHER`]. Never what was sent: it may hold anything.
 #[must_use]
 pub fn path_label(path: &str) -> &'static str {
-    PATHS[position(&PATHS, path)]
+    // The nearest of the routes that stand for everything below them.
+    let above = |route: &str| path.strip_prefix(route).is_some_and(|rest| rest.starts_with('/'));
+    PATHS[position(&PATHS, [API, PAGES, ASSETS].into_iter().find(|route| above(route)).unwrap_or(path))]
 }
 
 /// The label of a request's method.

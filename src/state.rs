@@ -16,9 +16,13 @@ use crate::domain::connections::Connections;
 use crate::domain::lanes::{LaneSettings, Lanes};
 use crate::domain::limits::{LimitSettings, Limits};
 use crate::domain::operations::Operations;
+use crate::domain::reports::Reports;
+use crate::domain::settings::SettingsStore;
+use crate::domain::statements::Statements;
 use crate::domain::tenants::Tenants;
 use crate::domain::tokens::{TokenMemory, Tokens};
 use crate::domain::usage::{UsageSink, UsageWorker};
+use crate::domain::users::{UserSettings, Users};
 use crate::domain::vault::Vault;
 use crate::metrics::Metrics;
 use crate::odoo::{AddressPolicy, OdooLimits};
@@ -40,6 +44,8 @@ pub struct AppState {
     pub tenants: Tenants,
     /// Tokens.
     pub tokens: Tokens,
+    /// People who sign in to the portal.
+    pub users: Users,
     /// Warm Odoo clients.
     pub connections: Connections,
     /// Limits.
@@ -50,6 +56,12 @@ pub struct AppState {
     pub padron: Padron,
     /// Runs calls.
     pub dispatcher: Dispatcher,
+    /// What pages show.
+    pub reports: Reports,
+    /// Monthly statements.
+    pub statements: Statements,
+    /// What the operator sets while the service runs.
+    pub settings: SettingsStore,
     /// Follows changes made by other processes.
     pub changes: ChangeWatch,
     /// Writes under way; waited for at the end.
@@ -74,6 +86,7 @@ impl AppState {
         let tenants = Tenants::new(db.clone(), vault.clone(), clock.clone());
         let memory = TokenMemory { fresh_s: limits.caller_cache_s, stale_s: limits.caller_stale_s, tokens_max: limits.caller_cache_tokens_max };
         let tokens = Tokens::new(db.clone(), tenants.clone(), clock.clone(), memory);
+        let users = Users::new(db.clone(), clock.clone(), user_settings(limits))?;
         let connections =
             Connections::new(tenants.clone(), addresses(&config), odoo_limits(&config), Lanes::new(lane_settings(limits)), limits.connections_max, limits.connection_idle_s);
         let call_limits = Limits::new(
@@ -98,7 +111,8 @@ impl AppState {
             writes: Writes::new(vault, Operations::new(db.clone(), clock.clone()), call_limits.clone(), tasks.clone()),
             deadline: Duration::from_millis(limits.call_deadline_ms),
         });
-        let changes = ChangeWatch::new(db.clone(), clock.clone(), tokens.clone(), connections.clone());
+        let settings = SettingsStore::new(db.clone(), clock.clone());
+        let changes = ChangeWatch::new(db.clone(), clock.clone(), tokens.clone(), connections.clone(), settings.clone());
         let metrics = Metrics::new(TOOLS.iter().map(|tool| tool.facts().name).collect(), Code::ALL.iter().map(|code| code.as_str()).collect(), clock.now().timestamp());
         let state = Self {
             config: Arc::new(config),
@@ -106,11 +120,15 @@ impl AppState {
             clock: clock.clone(),
             tenants,
             tokens,
+            users,
             connections,
             limits: call_limits,
             usage,
             padron,
             dispatcher,
+            reports: Reports::new(db.clone(), clock.clone()),
+            statements: Statements::new(db.clone(), clock.clone(), settings.clone()),
+            settings,
             changes,
             tasks,
             metrics,
@@ -136,6 +154,17 @@ pub fn open_padron(config: &Config) -> anyhow::Result<Padron> {
 
 fn addresses(config: &Config) -> AddressPolicy {
     if config.allow_private_odoo { AddressPolicy::AllowPrivate } else { AddressPolicy::PublicOnly }
+}
+
+fn user_settings(limits: &crate::config::Limits) -> UserSettings {
+    UserSettings {
+        session_idle_s: limits.session_idle_s,
+        session_max_s: limits.session_max_s,
+        sign_in_failures_max: limits.sign_in_failures_max,
+        password_memory_kib: limits.password_memory_kib,
+        password_passes: limits.password_passes,
+        passwords_at_once: limits.passwords_at_once,
+    }
 }
 
 fn lane_settings(limits: &crate::config::Limits) -> LaneSettings {

@@ -14,6 +14,7 @@ use crate::config::{Config, ServeConfig};
 use crate::domain::vault::{self, Vault};
 use crate::state::AppState;
 
+mod admin;
 mod demo;
 mod doctor;
 pub mod padron;
@@ -67,6 +68,9 @@ pub enum Command {
     /// In this order: 1. a new key (`dunet keygen`); 2. restart `serve` with DUNET_VAULT_KEY_FILE=new and
     /// DUNET_VAULT_PREVIOUS_KEY_FILE=old; 3. `dunet rotate-keys` with the same two; 4. drop the old key.
     RotateKeys,
+    /// Operators of the portal.
+    #[command(subcommand)]
+    Admin(admin::AdminCommand),
     /// Tenants: the client companies.
     #[command(subcommand)]
     Tenant(tenant::TenantCommand),
@@ -94,7 +98,10 @@ pub async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
     match cli.command {
         Command::Serve(serve) => {
             let (state, worker) = AppState::open(cli.config.clone(), vault(&cli.config)?, Clock::system()).await?;
-            crate::boot::Service::bind(state, worker, &serve).await?.run().await?;
+            let handles = state.clone();
+            let service = crate::boot::Service::bind(state, worker, &serve).await?;
+            welcome(&handles, service.public_url()).await?;
+            service.run().await?;
         }
         Command::Demo(args) => demo::run(cli.config, args, out).await?,
         Command::Migrate => {
@@ -116,6 +123,7 @@ pub async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
             let count = state.tenants.keys_rotate(&crate::domain::audit::Actor::shell()).await?;
             out.say(&format!("{count} data keys wrapped anew. A running service needs both key files from before this command on (`dunet rotate-keys --help`); once it runs with the new one, the old one is no longer needed"), &serde_json::json!({ "rewrapped": count }))?;
         }
+        Command::Admin(command) => admin::run(command, &cli.config, out).await?,
         Command::Tenant(command) => tenant::run(command, &cli.config, out).await?,
         Command::Token(command) => token::run(command, &cli.config, out).await?,
         Command::Tool(command) => tool::run(command, &cli.config, out).await?,
@@ -124,6 +132,24 @@ pub async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Doctor(args) => return doctor::run(&args, &cli.config, out).await,
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// While nobody can run the service from the portal, says how the first one begins. On standard error and not by the log: it is for the person
+/// who starts the service, whatever the log's filter is.
+async fn welcome(state: &AppState, public_url: &url::Url) -> anyhow::Result<()> {
+    use secrecy::ExposeSecret;
+    let Some(secret) = state.users.first_link().await? else { return Ok(()) };
+    let link = crate::admin::link_url(public_url, &secret);
+    let message = "there is no operator yet; make the first account here, within 24 hours";
+    let mut stderr = std::io::stderr().lock();
+    // A closed standard error leaves nobody to tell.
+    drop(if state.config.log_format == "json" {
+        let line = serde_json::json!({ "timestamp": state.clock.now(), "level": "WARN", "message": message, "link": link.expose_secret() });
+        writeln!(stderr, "{line}")
+    } else {
+        writeln!(stderr, "dunet: {message}: {}", link.expose_secret())
+    });
+    Ok(())
 }
 
 /// Prints an error and its causes to standard error.

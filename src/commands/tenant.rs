@@ -161,6 +161,7 @@ pub(super) async fn run(command: TenantCommand, config: &Config, out: Out) -> an
         }
         TenantCommand::Edit(args) => {
             let edit = TenantEdit {
+                version: None,
                 name: args.name,
                 rnc: args.rnc,
                 plan: args.plan,

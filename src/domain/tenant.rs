@@ -91,6 +91,8 @@ pub struct Tenant {
     pub odoo_requests_per_second: Option<u32>,
     /// When it was last edited, UTC.
     pub edited_at: DateTime<Utc>,
+    /// Counts edits.
+    pub version: i32,
     pub(super) data_key: Sealed,
     rows: HashMap<String, (bool, Permit)>,
 }
@@ -146,6 +148,7 @@ impl Tenant {
             odoo,
             odoo_requests_per_second: client.odoo_requests_per_second.and_then(|pace| u32::try_from(pace).ok()),
             edited_at: client.updated_at,
+            version: client.version,
             data_key: Sealed(client.data_key_sealed),
             rows,
         }

@@ -22,6 +22,10 @@ use crate::odoo::address::check_url;
 use crate::odoo::{AddressPolicy, ProtocolChoice};
 use crate::text::Language;
 
+mod list;
+
+pub use list::{TenantCounts, TenantPage, TenantQuery, TenantRow};
+
 /// The field name that binds the sealed Odoo secret to its place.
 pub(super) const ODOO_SECRET_FIELD: &str = "odoo_secret";
 
@@ -47,6 +51,9 @@ pub enum TenantError {
         /// Enabled now.
         enabled: usize,
     },
+    /// Somebody else edited it meanwhile.
+    #[error("somebody else changed this tenant meanwhile: look at it again")]
+    Stale,
     /// A value that is not acceptable.
     #[error("{0}")]
     Invalid(String),
@@ -113,6 +120,8 @@ pub struct TenantEdit {
     pub write_policy: Option<WritePolicy>,
     /// Active or suspended.
     pub active: Option<bool>,
+    /// The version the editor saw; another one by now is [`TenantError::Stale`]. None edits whatever is there.
+    pub version: Option<i32>,
 }
 
 /// A change of one tool's permission; absent stays.
@@ -180,6 +189,7 @@ impl Tenants {
             created_at: now,
             updated_at: now,
             odoo_requests_per_second: None,
+            version: 1,
         };
         let after = public_json(&row);
         let transaction = db::begin_write(&self.db).await?;
@@ -236,8 +246,12 @@ impl Tenants {
         // Read under the lock: two edits, or an edit and a change of keys, must not undo each other.
         let transaction = db::begin_write(&self.db).await?;
         let client = clients::Entity::find_by_id(id.uuid()).lock_exclusive().one(&transaction).await?.ok_or_else(|| TenantError::Unknown(id.to_string()))?;
+        if edit.version.is_some_and(|seen| seen != client.version) {
+            return Err(TenantError::Stale);
+        }
         let before = public_json(&client);
         let mut row = client;
+        row.version += 1;
         if let Some(name) = edit.name {
             row.name = checked_name(&name)?;
         }

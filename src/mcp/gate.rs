@@ -1,133 +1,32 @@
-//! Host and Origin: a page in somebody's browser must not reach this door by a name of its own (DNS rebinding), nor with a foreign
-//! origin. rmcp has the same checks; they are done here so that the answer is JSON-RPC and comes before authentication.
+//! Host and Origin. rmcp has the same checks; they are done here so that the answer is JSON-RPC and comes before authentication.
 
-use std::sync::Arc;
-
-use axum::extract::{Request, State};
-use axum::http::{StatusCode, Uri, header};
-use axum::middleware::Next;
+use axum::extract::Request;
+use axum::http::{StatusCode, header};
 use axum::response::Response;
 use serde_json::Value;
-use url::{Host, Url};
 
 use super::json_rpc;
-use crate::http::HttpSettings;
-
-/// What is allowed.
-#[derive(Clone, Debug)]
-pub(super) struct Allowed {
-    hosts: Arc<Vec<String>>,
-    origins: Arc<Vec<String>>,
-}
-
-impl Allowed {
-    /// From the public address; a loopback address allows all of its names.
-    pub(super) fn new(settings: &HttpSettings) -> Self {
-        let mut hosts = Vec::new();
-        if let Some(host) = settings.public_url.host() {
-            let loopback = match host {
-                Host::Domain(name) => name == "localhost",
-                Host::Ipv4(address) => address.is_loopback() || address.is_unspecified(),
-                Host::Ipv6(address) => address.is_loopback() || address.is_unspecified(),
-            };
-            hosts.push(host.to_string().to_lowercase());
-            if loopback {
-                hosts.extend(["localhost", "127.0.0.1", "[::1]"].map(str::to_owned));
-            }
-        }
-        let mut origins: Vec<String> = settings.allowed_origins.iter().filter_map(|origin| normal(origin)).collect();
-        origins.extend(normal(settings.public_url.as_str()));
-        Self { hosts: Arc::new(hosts), origins: Arc::new(origins) }
-    }
-
-    /// Whether a browser at that origin may call.
-    pub(super) fn origin(&self, origin: &str) -> bool {
-        normal(origin).is_some_and(|origin| self.origins.contains(&origin))
-    }
-
-    fn host(&self, authority: &str) -> bool {
-        // The common case, without a parser: a host of ours, and a port or none.
-        let plain = match authority.rsplit_once(':') {
-            Some((host, port)) if !port.is_empty() && port.bytes().all(|b| b.is_ascii_digit()) => host,
-            _ => authority,
-        };
-        if plain.len() + 6 >= authority.len() && self.hosts.iter().any(|host| host == plain) {
-            return true;
-        }
-        // An authority is parsed, not cut at a colon: `[::1]:80` has many.
-        let Ok(uri) = format!("http://{authority}/").parse::<Uri>() else { return false };
-        let Some(parsed) = uri.authority() else { return false };
-        parsed.as_str() == authority && !authority.contains('@') && self.hosts.contains(&parsed.host().to_lowercase())
-    }
-}
-
-fn normal(origin: &str) -> Option<String> {
-    let url = Url::parse(origin).ok()?;
-    url.origin().is_tuple().then(|| url.origin().ascii_serialization())
-}
+use crate::http::middleware::{Middleware, Next};
+use crate::http::names::{Allowed, authority};
 
 /// Refuses foreign hosts and origins with 403.
-pub(super) async fn layer(State(allowed): State<Allowed>, request: Request, next: Next) -> Response {
-    let authority = match request.headers().get(header::HOST) {
-        Some(host) => host.to_str().unwrap_or_default().to_owned(),
-        None => request.uri().authority().map(|authority| authority.as_str().to_owned()).unwrap_or_default(),
-    };
-    if !allowed.host(&authority) {
-        return refuse("this host is not served here: call the public address of the service");
+#[derive(Clone, Debug)]
+pub(super) struct Gate(pub(super) Allowed);
+
+impl Middleware for Gate {
+    async fn handle(&self, request: Request, next: impl Next) -> Response {
+        if !self.0.host(authority(request.headers(), request.uri())) {
+            return refuse("this host is not served here: call the public address of the service");
+        }
+        if let Some(origin) = request.headers().get(header::ORIGIN)
+            && !origin.to_str().is_ok_and(|origin| self.0.origin(origin))
+        {
+            return refuse("this origin may not call: the operator can add it to DUNET_ALLOWED_ORIGINS");
+        }
+        next.run(request).await
     }
-    if let Some(origin) = request.headers().get(header::ORIGIN)
-        && !origin.to_str().is_ok_and(|origin| allowed.origin(origin))
-    {
-        return refuse("this origin may not call: the operator can add it to DUNET_ALLOWED_ORIGINS");
-    }
-    next.run(request).await
 }
 
 fn refuse(message: &str) -> Response {
     json_rpc::error(StatusCode::FORBIDDEN, &Value::Null, json_rpc::FORBIDDEN, message, None)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn allowed(public: &str) -> Allowed {
-        Allowed::new(&HttpSettings {
-            public_url: public.parse().unwrap(),
-            allowed_origins: vec!["http://localhost:6274".to_owned()],
-            trusted_proxies: Arc::default(),
-            body_bytes_max: 1,
-            request_timeout: std::time::Duration::from_secs(1),
-            failed_auth_per_minute: 1,
-            metrics_allowed: Arc::default(),
-            stopping: tokio_util::sync::CancellationToken::new(),
-        })
-    }
-
-    #[test]
-    fn only_our_names_are_hosts() {
-        let public = allowed("https://mcp.example.do");
-        for host in ["mcp.example.do", "MCP.example.do", "mcp.example.do:443"] {
-            assert!(public.host(host), "{host}");
-        }
-        for host in ["", "localhost", "127.0.0.1", "mcp.example.do.evil.com", "evil.com", "mcp.example.do@evil.com", "x@mcp.example.do", "a b"] {
-            assert!(!public.host(host), "{host}");
-        }
-        let local = allowed("http://127.0.0.1:8080");
-        for host in ["127.0.0.1:8080", "localhost:8080", "[::1]:8080", "localhost"] {
-            assert!(local.host(host), "{host}");
-        }
-        assert!(!local.host("rebound.example:8080"));
-    }
-
-    #[test]
-    fn only_named_origins_call() {
-        let public = allowed("https://mcp.example.do");
-        for origin in ["https://mcp.example.do", "https://mcp.example.do:443", "http://localhost:6274"] {
-            assert!(public.origin(origin), "{origin}");
-        }
-        for origin in ["http://mcp.example.do", "http://localhost:1", "null", "", "https://evil.com", "https://mcp.example.do.evil.com"] {
-            assert!(!public.origin(origin), "{origin}");
-        }
-    }
 }

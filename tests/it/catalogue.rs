@@ -125,4 +125,12 @@ fn locales_have_the_same_keys_and_facts() {
     let (es, en) = (read("es"), read("en"));
     assert!(es.len() > 60, "{} keys", es.len());
     assert_eq!(es, en);
+    // The portal's sentences: a pair of files for each page.
+    let folder = std::fs::read_dir(format!("{}/locales/portal", env!("CARGO_MANIFEST_DIR"))).expect("a folder");
+    let names: Vec<String> = folder.map(|entry| entry.expect("an entry").file_name().into_string().expect("a name")).collect();
+    for name in &names {
+        let page = name.split('.').next().expect("a name");
+        assert_eq!(read(&format!("portal/{page}.es")), read(&format!("portal/{page}.en")), "{page}");
+    }
+    assert!(names.len() > 10, "{names:?}");
 }

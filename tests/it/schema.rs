@@ -1,16 +1,21 @@
 //! Migrations and entities describe the same tables, on both databases.
 
 use dunet::db;
-use dunet::db::entities::{api_tokens, client_tools, clients, configs, logs, operations, padron_imports, plans, tool_usage};
+use dunet::db::entities::{
+    api_tokens, client_tools, clients, configs, logs, memberships, operations, padron_imports, plans, sessions, statements, tool_usage, usage_days, usage_hours, usage_months,
+    user_links, users,
+};
 use sea_orm::{ConnectionTrait, DatabaseConnection, DbBackend, EntityTrait, IdenStatic, Iterable, QuerySelect, Statement};
 
 use crate::support::{Backend, backends, database};
 
 /// Tables without an owner, each with the reason.
-const SHARED: [(&str, &str); 4] = [
+const SHARED: [(&str, &str); 6] = [
     ("plans", "the price list is one for all"),
     ("configs", "settings of the service"),
     ("padron_imports", "public reference data"),
+    ("users", "a person may serve several tenants: memberships say which"),
+    ("sessions", "of a person"),
     ("seaql_migrations", "which migrations were run"),
 ];
 /// Tables that are a tenant, or whose owner may be the service itself.
@@ -72,7 +77,15 @@ async fn migrations_and_entities_agree() {
         same::<configs::Entity>(&db, &mut seen).await;
         same::<tool_usage::Entity>(&db, &mut seen).await;
         same::<operations::Entity>(&db, &mut seen).await;
+        same::<usage_months::Entity>(&db, &mut seen).await;
+        same::<usage_days::Entity>(&db, &mut seen).await;
+        same::<usage_hours::Entity>(&db, &mut seen).await;
+        same::<statements::Entity>(&db, &mut seen).await;
         same::<padron_imports::Entity>(&db, &mut seen).await;
+        same::<users::Entity>(&db, &mut seen).await;
+        same::<memberships::Entity>(&db, &mut seen).await;
+        same::<sessions::Entity>(&db, &mut seen).await;
+        same::<user_links::Entity>(&db, &mut seen).await;
         seen.sort();
         assert_eq!(seen, tables(&db).await, "a table without an entity, or the other way round");
     }

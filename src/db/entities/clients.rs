@@ -54,6 +54,8 @@ pub struct Model {
     pub updated_at: DateTimeUtc,
     /// Requests per second its Odoo likes; null goes by its address, 0 is no limit.
     pub odoo_requests_per_second: Option<i32>,
+    /// Counts edits, so that a stale page is noticed.
+    pub version: i32,
 }
 
 /// No relations are loaded through entities.

@@ -12,6 +12,12 @@ use crate::ids::{TenantId, TokenId, UsageId};
 
 mod delivery;
 mod journal;
+mod live;
+mod prune;
+pub(super) mod rollup;
+
+pub use live::{LiveCall, LiveCalls, LiveEvent};
+pub use prune::{RETENTION_DAYS_MIN, prune};
 
 pub use delivery::{OpenRequest, UsageBacklog, UsageSink, UsageWorker};
 
@@ -116,6 +122,43 @@ fn row(record: &UsageRecord) -> tool_usage::Model {
         request_id: record.request_id.clone(),
         started_at: record.started_at,
     }
+}
+
+/// Calls and how many of them went well.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct CallCounts {
+    /// All, refused ones included.
+    pub all: u64,
+    /// With a result.
+    pub ok: u64,
+}
+
+/// Calls since an instant: of one tenant, or of all.
+///
+/// # Errors
+/// The database.
+pub async fn calls_since(db: &DatabaseConnection, tenant: Option<TenantId>, since: DateTime<Utc>) -> Result<CallCounts, DbErr> {
+    let mut select = tool_usage::Entity::find().filter(tool_usage::Column::StartedAt.gte(since));
+    if let Some(tenant) = tenant {
+        select = select.filter(tool_usage::Column::ClientId.eq(tenant.uuid()));
+    }
+    let rows: Vec<(String, i64)> = select
+        .select_only()
+        .column(tool_usage::Column::Outcome)
+        .column_as(tool_usage::Column::Id.count(), "calls")
+        .group_by(tool_usage::Column::Outcome)
+        .into_tuple()
+        .all(db)
+        .await?;
+    let mut counts = CallCounts::default();
+    for (outcome, calls) in rows {
+        let calls = u64::try_from(calls).unwrap_or_default();
+        counts.all += calls;
+        if outcome == Outcome::Ok.as_str() {
+            counts.ok += calls;
+        }
+    }
+    Ok(counts)
 }
 
 /// A month's calls of one tool of one tenant.

@@ -29,10 +29,12 @@ use secrecy::{ExposeSecret, SecretString};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
+pub(crate) mod calls;
 pub(crate) mod cutter;
 pub(crate) mod hostile;
 pub(crate) mod mcp;
 pub(crate) mod odoo;
+pub(crate) mod portal;
 pub(crate) mod process;
 
 /// The master key of test services.
@@ -262,6 +264,8 @@ impl TestApp {
 pub(crate) fn config(folder: &Path, database_url: &SecretString, settings: &[&str]) -> Config {
     let folder = folder.display().to_string();
     let mut line = vec!["dunet", "--data-dir", &folder, "--database-url", database_url.expose_secret(), "--allow-private-odoo", "--usage-flush-ms", "20", "--watch-ms", "100"];
+    // Passwords of tests are not worth the time.
+    line.extend(["--password-memory-kib", "64", "--password-passes", "1"]);
     // Stories repeat themselves; the one about repetitions sets it.
     if !settings.contains(&"--repeated-calls-per-minute") {
         line.extend(["--repeated-calls-per-minute", "0"]);

@@ -1,0 +1,138 @@
+//! Door 2: people. Pages under `/admin`, and their files under `/assets`.
+//!
+//! The stack, outermost first: security headers, our names only, session (the cookie becomes a [`Cx`]), error pages, panic guard, time limit,
+//! CSRF (and with it the limit of a form's size), one act per form, then for each route who may (`guard.rs`), the handler. The register of
+//! routes is `pages/mod.rs`: a page is a file there, its template and its line.
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::Request;
+use axum::http::{HeaderName, HeaderValue};
+use axum::middleware::{Next, from_fn, from_fn_with_state};
+use axum::response::Response;
+use axum::routing::any;
+use tower::ServiceBuilder;
+
+use crate::http::middleware::Around;
+use crate::http::{self, HttpSettings};
+use crate::state::AppState;
+
+mod assets;
+mod cookies;
+mod csrf;
+mod cx;
+mod error;
+mod forms;
+mod guard;
+mod limiter;
+mod once;
+mod pages;
+mod render;
+mod route;
+mod session;
+
+pub use cx::Cx;
+pub use pages::routes;
+pub use route::{Menu, RouteFacts, Who};
+
+use cookies::CookieNames;
+use http::names::Allowed;
+use once::{Once, Reveals};
+use render::Renderer;
+
+/// Where the portal begins.
+pub const PATH: &str = "/admin";
+/// Where one signs in.
+pub const SIGN_IN_PATH: &str = "/admin/entrar";
+
+/// Pages run no script and load nothing that is not ours.
+const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; font-src 'self'; connect-src 'self'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'";
+
+/// What every page can use. Cheap to clone.
+#[derive(Clone)]
+pub struct Portal {
+    inner: Arc<PortalInner>,
+}
+
+struct PortalInner {
+    state: AppState,
+    renderer: Renderer,
+    names: Allowed,
+    cookies: CookieNames,
+    /// `https` or `http`: what a browser sees.
+    scheme: String,
+    public_url: url::Url,
+    once: Once,
+    reveals: Reveals,
+}
+
+impl Portal {
+    fn new(state: &AppState, settings: &HttpSettings) -> Self {
+        let scheme = settings.public_url.scheme().to_owned();
+        let inner = PortalInner {
+            state: state.clone(),
+            renderer: Renderer::new(),
+            names: Allowed::new(settings),
+            cookies: CookieNames::new(scheme == "https"),
+            scheme,
+            public_url: settings.public_url.clone(),
+            once: Once::new(),
+            reveals: Reveals::new(),
+        };
+        Self { inner: Arc::new(inner) }
+    }
+
+    /// The handles.
+    fn state(&self) -> &AppState {
+        &self.inner.state
+    }
+}
+
+/// The routes of this door.
+pub fn router(state: &AppState, settings: &HttpSettings) -> Router {
+    let portal = Portal::new(state, settings);
+    let limit = http::TimeLimit { longest: settings.request_timeout, answer: error::too_slow };
+    let stack = ServiceBuilder::new()
+        .layer(from_fn(headers_layer))
+        .layer(from_fn_with_state(portal.clone(), session::layer))
+        .layer(from_fn(error::layer))
+        .layer(Around::new(http::PanicGuard(error::panicked)))
+        .layer(Around::new(limit))
+        .layer(from_fn_with_state(portal.clone(), csrf::layer))
+        .layer(from_fn_with_state(portal.clone(), once::layer));
+    let limiter = limiter::Limiter::new(state.config.limits.sign_ins_per_minute);
+    let mut pages = Router::new();
+    for route in pages::register() {
+        pages = pages.route(route.path, route.guarded(&limiter));
+    }
+    // Whatever is not a page is told so as a page.
+    let pages = pages.route("/admin/{*rest}", any(error::not_found)).layer(stack);
+    pages.with_state(portal).route("/assets/{*file}", axum::routing::get(assets::serve))
+}
+
+/// What every page's answer carries besides what all answers do. The policy on referrers replaces the general one: with `no-referrer` a browser
+/// sends `Origin: null` with our own forms.
+const HEADERS: [(&str, &str); 5] = [
+    ("content-security-policy", POLICY),
+    ("x-frame-options", "DENY"),
+    ("referrer-policy", "same-origin"),
+    ("cross-origin-opener-policy", "same-origin"),
+    ("permissions-policy", "camera=(), geolocation=(), microphone=(), payment=(), usb=()"),
+];
+
+async fn headers_layer(request: Request, next: Next) -> Response {
+    let mut response = next.run(request).await;
+    for (name, value) in HEADERS {
+        response.headers_mut().entry(HeaderName::from_static(name)).or_insert(HeaderValue::from_static(value));
+    }
+    response
+}
+
+/// The portal's address of a one-time link.
+#[must_use]
+pub fn link_url(public_url: &url::Url, secret: &secrecy::SecretString) -> secrecy::SecretString {
+    use secrecy::ExposeSecret;
+    let base = public_url.as_str().trim_end_matches('/');
+    secrecy::SecretString::from(format!("{base}{}/{}", pages::LINK_PATH, secret.expose_secret()))
+}

@@ -1,0 +1,64 @@
+//! The register of pages: a page is a file here, its template and its line. Who may is checked by the line; menus derive from it, and so do the
+//! tests of the whole set (`tests/it/portal_door.rs`).
+
+use std::sync::LazyLock;
+
+use super::route::{Menu, Route, RouteFacts, Who};
+
+mod client;
+mod clients;
+mod home;
+mod link;
+mod members;
+mod profile;
+mod sign_in;
+
+/// Where one-time links lead, before their text.
+pub(super) const LINK_PATH: &str = "/admin/enlace";
+
+/// Every route of the portal, in the order of the menus.
+pub(super) fn register() -> Vec<Route> {
+    vec![
+        Route::new("/admin/entrar", Who::Anyone).get(sign_in::show).post(sign_in::act).limited(),
+        Route::new("/admin/salir", Who::SignedIn).post(sign_in::out),
+        Route::new("/admin/enlace/{link}", Who::Anyone).get(link::show).post(link::act).limited(),
+        Route::new("/admin", Who::SignedIn).get(home::show).menu("panel", "gauge"),
+        Route::new("/admin/clients", Who::Operator).get(clients::list).menu("clients", "building-2"),
+        Route::new("/admin/clients/{id}", Who::Tenant).get(client::show).menu("summary", "gauge"),
+        Route::new("/admin/clients/{id}/members", Who::Tenant).get(members::show).menu("members", "users-round"),
+        Route::new("/admin/clients/{id}/members", Who::TenantOwner).post(members::invite),
+        Route::new("/admin/clients/{id}/members/remove", Who::TenantOwner).post(members::remove),
+        Route::new("/admin/profile", Who::SignedIn).get(profile::show).post(profile::save),
+        Route::new("/admin/profile/password", Who::SignedIn).post(profile::password),
+        Route::new("/admin/profile/sessions", Who::SignedIn).post(profile::session_end),
+    ]
+}
+
+static ROUTES: LazyLock<Vec<RouteFacts>> = LazyLock::new(|| register().iter().map(Route::facts).collect());
+
+/// What the register says, for menus and tests.
+#[must_use]
+pub fn routes() -> &'static [RouteFacts] {
+    &ROUTES
+}
+
+/// Which menu.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Group {
+    /// The operator's sidebar.
+    Operator,
+    /// A tenant's tabs, and the sidebar of its members.
+    Tenant,
+}
+
+/// The lines of a menu, in order.
+pub(super) fn menu(group: Group) -> impl Iterator<Item = (&'static RouteFacts, Menu)> {
+    ROUTES.iter().filter_map(move |route| {
+        let belongs = match route.who {
+            Who::Operator | Who::SignedIn => group == Group::Operator,
+            Who::Tenant | Who::TenantOwner => group == Group::Tenant,
+            Who::Anyone => false,
+        };
+        route.menu.filter(|_| belongs).map(|menu| (route, menu))
+    })
+}

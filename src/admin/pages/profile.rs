@@ -1,0 +1,118 @@
+//! One's own account: name and language, password, open sessions.
+
+use axum::http::StatusCode;
+use serde::{Deserialize, Serialize};
+
+use crate::admin::Cx;
+use crate::admin::cx::{Answer, Flash};
+use crate::admin::forms::{Faults, Form, Hidden};
+use crate::domain::users::{SessionView, User};
+use crate::text::Language;
+
+const PATH: &str = "/admin/profile";
+const TEMPLATE: &str = "pages/profile.html";
+
+#[derive(Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct ProfileForm {
+    name: String,
+    language: String,
+    /// The version the page was made with.
+    version: i32,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct PasswordForm {
+    current: Hidden,
+    password: Hidden,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct SessionForm {
+    id: String,
+}
+
+#[derive(Serialize)]
+struct View<'a> {
+    form: &'a ProfileForm,
+    email: &'a str,
+    languages: [Choice; 2],
+    faults: Faults,
+    sessions: Vec<Session>,
+}
+
+#[derive(Serialize)]
+struct Choice {
+    value: &'static str,
+    text: &'static str,
+}
+
+#[derive(Serialize)]
+struct Session {
+    id: String,
+    agent: String,
+    address: String,
+    created_at: String,
+    last_seen_at: String,
+    current: bool,
+}
+
+pub(super) async fn show(cx: Cx, user: User) -> Answer {
+    page(&cx, &user, StatusCode::OK, None, Faults::default()).await
+}
+
+pub(super) async fn save(cx: Cx, user: User, Form(form): Form<ProfileForm>) -> Answer {
+    let Ok(language) = form.language.parse::<Language>() else {
+        let faults = Faults::one(&cx, "language", "language");
+        return page(&cx, &user, StatusCode::UNPROCESSABLE_ENTITY, Some(&form), faults).await;
+    };
+    match cx.state().users.profile_edit(&user, &form.name, language, form.version).await {
+        Ok(()) => cx.redirect_saying(PATH, &Flash::ok("saved")),
+        Err(error) => {
+            let faults = Faults::of_user(&cx, error)?;
+            page(&cx, &user, StatusCode::UNPROCESSABLE_ENTITY, Some(&form), faults).await
+        }
+    }
+}
+
+pub(super) async fn password(cx: Cx, user: User, Form(form): Form<PasswordForm>) -> Answer {
+    match cx.state().users.password_change(&user, &form.current.0, &form.password.0).await {
+        Ok(()) => cx.redirect_saying(PATH, &Flash::ok("password_changed")),
+        Err(error) => {
+            let faults = Faults::of_user(&cx, error)?;
+            page(&cx, &user, StatusCode::UNPROCESSABLE_ENTITY, None, faults).await
+        }
+    }
+}
+
+pub(super) async fn session_end(cx: Cx, user: User, Form(form): Form<SessionForm>) -> Answer {
+    cx.state().users.session_end_one(&user, &form.id).await?;
+    cx.redirect_saying(PATH, &Flash::ok("session_ended"))
+}
+
+async fn page(cx: &Cx, user: &User, status: StatusCode, form: Option<&ProfileForm>, faults: Faults) -> Answer {
+    let own = ProfileForm { name: user.name().to_owned(), language: user.language().as_str().to_owned(), version: user.version() };
+    let sessions = cx.state().users.session_list(user).await?;
+    let view = View {
+        form: form.unwrap_or(&own),
+        email: user.email(),
+        // Each by its own name, whatever the page speaks.
+        languages: [Choice { value: "es", text: "Español" }, Choice { value: "en", text: "English" }],
+        faults,
+        sessions: sessions.into_iter().map(|session| shown(session, user)).collect(),
+    };
+    cx.page_with(status, TEMPLATE, view)
+}
+
+fn shown(session: SessionView, user: &User) -> Session {
+    Session {
+        current: session.id == user.session(),
+        id: session.id,
+        agent: session.agent.unwrap_or_default(),
+        address: session.address.unwrap_or_default(),
+        created_at: session.created_at.to_rfc3339(),
+        last_seen_at: session.last_seen_at.to_rfc3339(),
+    }
+}

@@ -1,0 +1,225 @@
+//! Templates: embedded, compiled when the service starts, one environment per language so that `t("key", fact=…)` speaks it also inside macros.
+//!
+//! Every page has, besides its view: `lang`, `theme`, `path`, `csrf`, `form_key`, `user`, `flash`, `nav`, `tabs`. Functions: `t`, `asset`. Filters:
+//! `number`, `moment` (date and time in Santo Domingo), `day`. Undefined values are errors when shown; autoescaping is on.
+
+use std::sync::Arc;
+
+use chrono::{DateTime, Datelike, Timelike, Utc};
+use chrono_tz::America::Santo_Domingo;
+use minijinja::syntax::SyntaxConfig;
+use minijinja::value::{Kwargs, Serde};
+use minijinja::{AutoEscape, Environment, Error, ErrorKind, UndefinedBehavior, Value, context};
+use rust_embed::RustEmbed;
+use serde::Serialize;
+
+use super::cx::FlashKind;
+use super::{Cx, assets, csrf, pages};
+use crate::domain::users::Role;
+use crate::ids::TenantId;
+use crate::text::{self, Language};
+
+#[derive(RustEmbed)]
+#[folder = "templates"]
+struct Templates;
+
+/// Renders pages. Cheap to clone.
+#[derive(Clone)]
+pub(super) struct Renderer {
+    es: Arc<Environment<'static>>,
+    en: Arc<Environment<'static>>,
+}
+
+/// What the page says once.
+#[derive(Debug, Serialize)]
+pub(super) struct FlashView {
+    pub(super) kind: FlashKind,
+    pub(super) text: String,
+}
+
+/// Who is signed in, as the frame shows them.
+#[derive(Serialize)]
+struct UserView<'a> {
+    name: &'a str,
+    email: &'a str,
+    initials: String,
+    operator: bool,
+}
+
+/// A place in a menu.
+#[derive(Serialize)]
+struct MenuItem {
+    href: String,
+    icon: &'static str,
+    text: String,
+    current: bool,
+}
+
+impl Renderer {
+    pub(super) fn new() -> Self {
+        Self { es: Arc::new(environment(Language::Es)), en: Arc::new(environment(Language::En)) }
+    }
+
+    pub(super) fn render(&self, cx: &Cx, template: &str, view: Value) -> Result<String, Error> {
+        let environment = match cx.language() {
+            Language::Es => &self.es,
+            Language::En => &self.en,
+        };
+        let user = cx.user().map(|user| UserView { name: user.name(), email: user.email(), initials: initials(user.name()), operator: user.role() == Role::Operator });
+        let menus = Menus::of(cx);
+        // The frame's names come first: a view cannot stand in for them.
+        let frame = context! {
+            lang => match cx.language() { Language::Es => "es-DO", Language::En => "en" },
+            theme => cx.inner.theme,
+            path => cx.inner.path.as_str(),
+            csrf => cx.inner.csrf.as_str(),
+            form_key => csrf::seed_make(),
+            user => value(&user),
+            flash => value(&cx.inner.flash.as_ref().map(|flash| flash.shown(cx.language()))),
+            nav => value(&menus.nav),
+            tabs => value(&menus.tabs),
+        };
+        environment.get_template(template)?.render(context! { ..frame, ..view })
+    }
+}
+
+/// Data for a template.
+pub(super) fn value(data: &impl Serialize) -> Value {
+    Value::from(Serde(data))
+}
+
+/// The sidebar and the tabs of a page.
+#[derive(Default)]
+struct Menus {
+    nav: Vec<MenuItem>,
+    tabs: Vec<MenuItem>,
+}
+
+impl Menus {
+    fn of(cx: &Cx) -> Self {
+        let Some(user) = cx.user() else { return Self::default() };
+        let path = cx.inner.path.as_str();
+        let tenant = path.strip_prefix("/admin/clients/").and_then(|rest| rest.split('/').next()).and_then(|id| id.parse::<TenantId>().ok());
+        let tenant = tenant.filter(|tenant| user.access(*tenant).is_some());
+        let of = |who: pages::Group, tenant: Option<TenantId>| {
+            let mut items: Vec<MenuItem> = pages::menu(who)
+                .map(|(route, menu)| {
+                    let href = tenant.map_or_else(|| route.path.to_owned(), |tenant| route.path.replace("{id}", &tenant.to_string()));
+                    MenuItem { current: false, icon: menu.icon, text: cx.t(&format!("portal.menu.{}", menu.key)), href }
+                })
+                .collect();
+            // The longest of those that the page is at or below.
+            let at = |href: &str| path == href || path.strip_prefix(href).is_some_and(|rest| rest.starts_with('/'));
+            let current = items.iter_mut().filter(|item| at(&item.href)).max_by_key(|item| item.href.len());
+            if let Some(current) = current {
+                current.current = true;
+            }
+            items
+        };
+        let tabs = tenant.map(|tenant| of(pages::Group::Tenant, Some(tenant))).unwrap_or_default();
+        let nav = match user.role() {
+            Role::Operator => of(pages::Group::Operator, None),
+            // A member's menu is the tenant they look at, or the only one they have.
+            Role::Member => {
+                let only = user.memberships().first().filter(|_| user.memberships().len() == 1).map(|membership| membership.tenant);
+                tenant.or(only).map(|tenant| of(pages::Group::Tenant, Some(tenant))).unwrap_or_default()
+            }
+        };
+        Self { nav, tabs: if user.role() == Role::Operator { tabs } else { Vec::new() } }
+    }
+}
+
+fn environment(language: Language) -> Environment<'static> {
+    let mut environment = Environment::new();
+    // Semi-strict: a missing value may be asked for (`{% if column.num %}`), but not shown, compared or walked through.
+    environment.set_undefined_behavior(UndefinedBehavior::SemiStrict);
+    environment.set_auto_escape_callback(|_| AutoEscape::Html);
+    environment.set_syntax(SyntaxConfig::builder().trim_blocks(true).lstrip_blocks(true).build().expect("no delimiter is changed"));
+    environment.add_function("t", move |key: &str, facts: Kwargs| sentence(language, key, &facts));
+    environment.add_function("asset", |name: &str| assets::url(name).ok_or_else(|| Error::new(ErrorKind::InvalidOperation, format!("there is no file {name} in assets/"))));
+    environment.add_filter("number", number);
+    environment.add_filter("moment", move |iso: &str| parsed(iso).map(|at| moment(language, at)));
+    environment.add_filter("day", move |iso: &str| parsed(iso).map(|at| day(language, at)));
+    for name in Templates::iter() {
+        let text = Templates::get(&name).and_then(|file| String::from_utf8(file.data.into_owned()).ok()).expect("templates are embedded as UTF-8");
+        environment.add_template_owned(name.to_string(), text).expect("the tests compile every template");
+    }
+    environment
+}
+
+/// A sentence of `locales/`. A missing one is an error: a page never shows a key.
+fn sentence(language: Language, key: &str, facts: &Kwargs) -> Result<String, Error> {
+    let mut values = Vec::new();
+    for name in facts.args() {
+        values.push((name, facts.get::<Value>(name)?.to_string()));
+    }
+    let pairs: Vec<(&str, &str)> = values.iter().map(|(name, value)| (*name, value.as_str())).collect();
+    let text = text::fill(language, key, &pairs);
+    if text == key { Err(Error::new(ErrorKind::InvalidOperation, format!("there is no sentence {key}"))) } else { Ok(text) }
+}
+
+/// 18402 as 18,402: both languages write it so in the country.
+fn number(value: i64) -> String {
+    let digits = value.unsigned_abs().to_string();
+    let mut out = String::with_capacity(digits.len() + digits.len() / 3 + 1);
+    if value < 0 {
+        out.push('-');
+    }
+    for (at, digit) in digits.chars().enumerate() {
+        if at > 0 && (digits.len() - at).is_multiple_of(3) {
+            out.push(',');
+        }
+        out.push(digit);
+    }
+    out
+}
+
+fn parsed(iso: &str) -> Result<DateTime<Utc>, Error> {
+    iso.parse().map_err(|error| Error::new(ErrorKind::InvalidOperation, format!("{iso} is no instant: {error}")))
+}
+
+fn day(language: Language, at: DateTime<Utc>) -> String {
+    let at = at.with_timezone(&Santo_Domingo);
+    let months = text::text(language, "portal.months");
+    let month = months.split(' ').nth(at.month0() as usize).unwrap_or_default();
+    format!("{} {month} {}", at.day(), at.year())
+}
+
+fn moment(language: Language, at: DateTime<Utc>) -> String {
+    let local = at.with_timezone(&Santo_Domingo);
+    format!("{}, {:02}:{:02}", day(language, at), local.hour(), local.minute())
+}
+
+fn initials(name: &str) -> String {
+    name.split_whitespace().filter_map(|word| word.chars().next()).take(2).flat_map(char::to_uppercase).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_template_compiles_and_its_sentences_exist() {
+        let environment = environment(Language::Es);
+        let asks = regex::Regex::new(r#"\bt\(\s*["\x27]([a-z0-9_.]*[a-z0-9_])["\x27]"#).unwrap();
+        let mut seen = 0;
+        for (name, template) in environment.templates() {
+            for ask in asks.captures_iter(template.source()) {
+                for language in [Language::Es, Language::En] {
+                    assert_ne!(text::text(language, &ask[1]), ask[1], "{name} asks for a sentence that {language} lacks");
+                }
+                seen += 1;
+            }
+        }
+        assert!(seen > 40, "only {seen}");
+    }
+
+    #[test]
+    fn figures_and_times_read_well() {
+        assert_eq!([0, 999, 1_000, 18_402, -1_234_567].map(number), ["0", "999", "1,000", "18,402", "-1,234,567"]);
+        let at: DateTime<Utc> = "2026-11-25T03:59:00Z".parse().unwrap();
+        assert_eq!(moment(Language::Es, at), "24 nov 2026, 23:59");
+        assert_eq!(day(Language::En, at), "24 Nov 2026");
+        assert_eq!(initials("ana maría méndez"), "AM");
+    }
+}

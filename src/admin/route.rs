@@ -1,0 +1,110 @@
+//! One line of the register of pages: path, who may, handlers, place in the menu.
+
+use axum::handler::Handler;
+use axum::http::Method;
+use axum::middleware::from_fn_with_state;
+use axum::routing::{MethodRouter, get, post};
+
+use super::limiter::{self, Limiter};
+use super::{Portal, guard};
+
+/// Who may.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Who {
+    /// Everybody, signed in or not.
+    Anyone,
+    /// Whoever is signed in. The handler takes `User`.
+    SignedIn,
+    /// Operators. The handler takes `Operator`.
+    Operator,
+    /// Who may see the tenant whose id stands in the path as `{id}`: operators and its members; for all others there is none. The handler
+    /// takes `TenantAccess`.
+    Tenant,
+    /// The same, and may change things: not its viewers.
+    TenantOwner,
+}
+
+/// A place in a menu: `portal.menu.<key>` and an icon of `assets/icons.svg`.
+///
+/// Pages for operators and whoever is signed in stand in the sidebar; pages of a tenant are the tabs of its page, and the sidebar of its members.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Menu {
+    /// The sentence's key.
+    pub key: &'static str,
+    /// The icon.
+    pub icon: &'static str,
+}
+
+/// A line of the register.
+pub(super) struct Route {
+    pub(super) path: &'static str,
+    pub(super) who: Who,
+    pub(super) menu: Option<Menu>,
+    methods: Vec<Method>,
+    safe: Option<MethodRouter<Portal>>,
+    acting: Option<MethodRouter<Portal>>,
+    limited: bool,
+}
+
+/// What a line says, for menus and tests.
+#[derive(Clone, Debug)]
+pub struct RouteFacts {
+    /// The path, with `{id}` for a tenant's.
+    pub path: &'static str,
+    /// Who may.
+    pub who: Who,
+    /// The methods it has.
+    pub methods: Vec<Method>,
+    /// Its place in a menu.
+    pub menu: Option<Menu>,
+}
+
+impl Route {
+    pub(super) fn new(path: &'static str, who: Who) -> Self {
+        Self { path, who, menu: None, methods: Vec::new(), safe: None, acting: None, limited: false }
+    }
+
+    /// Shows.
+    pub(super) fn get<H: Handler<T, Portal>, T: 'static>(mut self, handler: H) -> Self {
+        self.methods.push(Method::GET);
+        self.safe = Some(get(handler));
+        self
+    }
+
+    /// Acts.
+    pub(super) fn post<H: Handler<T, Portal>, T: 'static>(mut self, handler: H) -> Self {
+        self.methods.push(Method::POST);
+        self.acting = Some(post(handler));
+        self
+    }
+
+    /// Acts for somebody who has not signed in: so often a minute from one address.
+    pub(super) fn limited(mut self) -> Self {
+        self.limited = true;
+        self
+    }
+
+    /// Stands in a menu.
+    pub(super) fn menu(mut self, key: &'static str, icon: &'static str) -> Self {
+        self.menu = Some(Menu { key, icon });
+        self
+    }
+
+    pub(super) fn facts(&self) -> RouteFacts {
+        RouteFacts { path: self.path, who: self.who, methods: self.methods.clone(), menu: self.menu }
+    }
+
+    /// The handlers behind the check of who may.
+    pub(super) fn guarded(self, limiter: &Limiter) -> MethodRouter<Portal> {
+        let acting = match self.acting {
+            Some(acting) if self.limited => Some(acting.layer(limiter.layer()).layer(from_fn_with_state(limiter.clone(), limiter::prune_layer))),
+            other => other,
+        };
+        let all = match (self.safe, acting) {
+            (Some(safe), Some(acting)) => safe.merge(acting),
+            (Some(one), None) | (None, Some(one)) => one,
+            (None, None) => MethodRouter::new(),
+        };
+        all.layer(from_fn_with_state(self.who, guard::layer))
+    }
+}

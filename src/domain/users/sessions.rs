@@ -1,0 +1,194 @@
+//! Sessions: a signed-in browser has a cookie of 256 random bits; stored is its hash. A session ends by itself when it is not used, after a
+//! week at the latest, when its owner ends it, and with every change of the password.
+
+use std::sync::Arc;
+
+use chrono::{DateTime, Utc};
+use sea_orm::{ActiveModelTrait, ColumnTrait, DatabaseTransaction, EntityTrait, IntoActiveModel, QueryFilter, QueryOrder, QuerySelect};
+use secrecy::SecretString;
+
+use super::proofs::UserInner;
+use super::{Level, Membership, Role, User, UserError, Users, earlier, seconds, secret_hash, secret_make, secret_shaped};
+use crate::db::entities::{clients, memberships, sessions, user_links, users};
+use crate::ids::UserId;
+
+/// Sessions of one person; the oldest make room.
+const SESSIONS_PER_USER_MAX: u64 = 20;
+/// Tenants one person belongs to, as far as pages show them.
+const MEMBERSHIPS_PER_USER_MAX: u64 = 200;
+/// The last use is written so often at most, seconds.
+const SEEN_EVERY_S: i64 = 60;
+/// The longest name of a browser that is kept, characters.
+const AGENT_CHARS_MAX: usize = 200;
+/// Links are kept so long after their end, days: whoever comes late is told.
+const LINKS_KEPT_DAYS: i64 = 30;
+
+/// Where a session is begun.
+#[derive(Clone, Debug, Default)]
+pub struct SessionFrom {
+    /// The client's address.
+    pub address: Option<String>,
+    /// What the browser calls itself.
+    pub agent: Option<String>,
+    /// The cookie it came with: that session ends.
+    pub previous: Option<SecretString>,
+}
+
+/// A session just begun.
+pub struct NewSession {
+    /// For the cookie; it exists nowhere else.
+    pub cookie: SecretString,
+    /// Its end at the latest, seconds from now.
+    pub max_age_s: u64,
+}
+
+/// A session as its owner sees it.
+#[derive(Clone, Debug)]
+pub struct SessionView {
+    /// Its hash.
+    pub id: String,
+    /// Where it was begun.
+    pub address: Option<String>,
+    /// The browser.
+    pub agent: Option<String>,
+    /// Begun.
+    pub created_at: DateTime<Utc>,
+    /// Last used.
+    pub last_seen_at: DateTime<Utc>,
+}
+
+impl Users {
+    /// Who comes with that cookie; nobody when it is none of ours, ended, or its owner may not come in any more.
+    ///
+    /// # Errors
+    /// The database.
+    pub async fn session_find(&self, cookie: &str) -> Result<Option<User>, UserError> {
+        if !secret_shaped(cookie) {
+            return Ok(None);
+        }
+        let Some(session) = sessions::Entity::find_by_id(secret_hash(cookie)).one(&self.db).await? else { return Ok(None) };
+        let now = self.clock.now();
+        if !session.second_factor_done || now >= self.session_end(&session) {
+            return Ok(None);
+        }
+        let Some(user) = users::Entity::find_by_id(session.user_id).filter(users::Column::Status.eq("active")).one(&self.db).await? else { return Ok(None) };
+        if (now - session.last_seen_at).num_seconds() >= SEEN_EVERY_S {
+            let seen = sessions::Entity::update_many().col_expr(sessions::Column::LastSeenAt, sea_orm::sea_query::Expr::value(now));
+            seen.filter(sessions::Column::Hash.eq(session.hash.clone())).exec(&self.db).await?;
+        }
+        let role = Role::parse(&user.role);
+        let memberships = if role == Role::Member { self.membership_list(user.id.into()).await? } else { Vec::new() };
+        let inner = UserInner {
+            id: user.id.into(),
+            email: user.email,
+            name: user.name,
+            language: user.language.parse().unwrap_or_default(),
+            role,
+            memberships,
+            session: session.hash,
+            version: user.version,
+        };
+        Ok(Some(User { inner: Arc::new(inner) }))
+    }
+
+    /// One's own sessions, the newest first.
+    ///
+    /// # Errors
+    /// The database.
+    pub async fn session_list(&self, user: &User) -> Result<Vec<SessionView>, UserError> {
+        let now = self.clock.now();
+        let own = sessions::Entity::find().filter(sessions::Column::UserId.eq(user.id().uuid())).order_by_desc(sessions::Column::CreatedAt);
+        let rows = own.limit(SESSIONS_PER_USER_MAX).all(&self.db).await?;
+        let open = rows.into_iter().filter(|row| now < self.session_end(row));
+        Ok(open.map(|row| SessionView { id: row.hash, address: row.address, agent: row.agent, created_at: row.created_at, last_seen_at: row.last_seen_at }).collect())
+    }
+
+    /// Ends one of one's own sessions.
+    ///
+    /// # Errors
+    /// It is not one of theirs, or the database.
+    pub async fn session_end_one(&self, user: &User, id: &str) -> Result<(), UserError> {
+        let own = sessions::Entity::delete_many().filter(sessions::Column::UserId.eq(user.id().uuid())).filter(sessions::Column::Hash.eq(id));
+        if own.exec(&self.db).await?.rows_affected == 0 { Err(UserError::Unknown("session")) } else { Ok(()) }
+    }
+
+    /// Signs out: ends the session one came with.
+    ///
+    /// # Errors
+    /// The database.
+    pub async fn sign_out(&self, user: &User) -> Result<(), UserError> {
+        match self.session_end_one(user, user.session()).await {
+            // Ended from elsewhere in the meantime: that is what was wanted.
+            Ok(()) | Err(UserError::Unknown(_)) => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Forgets sessions that have ended and links that ended long ago.
+    ///
+    /// # Errors
+    /// The database.
+    pub async fn prune(&self) -> Result<(), UserError> {
+        let now = self.clock.now();
+        sessions::Entity::delete_many().filter(sessions::Column::ExpiresAt.lt(now)).exec(&self.db).await?;
+        user_links::Entity::delete_many().filter(user_links::Column::ExpiresAt.lt(now - chrono::Duration::days(LINKS_KEPT_DAYS))).exec(&self.db).await?;
+        Ok(())
+    }
+
+    /// Begins a session.
+    pub(super) async fn session_begin(&self, transaction: &DatabaseTransaction, user: UserId, from: &SessionFrom) -> Result<NewSession, UserError> {
+        use secrecy::ExposeSecret;
+        let own = || sessions::Entity::find().filter(sessions::Column::UserId.eq(user.uuid()));
+        if let Some(previous) = &from.previous {
+            sessions::Entity::delete_by_id(secret_hash(previous.expose_secret())).exec(transaction).await?;
+        }
+        let kept = own().order_by_desc(sessions::Column::CreatedAt).offset(SESSIONS_PER_USER_MAX - 1).limit(SESSIONS_PER_USER_MAX).all(transaction).await?;
+        for old in kept {
+            sessions::Entity::delete_by_id(old.hash).exec(transaction).await?;
+        }
+        let (cookie, hash) = secret_make()?;
+        let now = self.clock.now();
+        let row = sessions::Model {
+            hash,
+            user_id: user.uuid(),
+            second_factor_done: true,
+            address: from.address.clone(),
+            agent: from.agent.as_ref().map(|agent| agent.chars().take(AGENT_CHARS_MAX).collect()),
+            created_at: now,
+            last_seen_at: now,
+            expires_at: now + seconds(self.settings.session_max_s),
+        };
+        row.into_active_model().insert(transaction).await?;
+        Ok(NewSession { cookie, max_age_s: self.settings.session_max_s })
+    }
+
+    /// Ends all sessions of somebody but one.
+    pub(super) async fn sessions_end(&self, transaction: &DatabaseTransaction, user: UserId, but: Option<&str>) -> Result<(), UserError> {
+        let mut all = sessions::Entity::delete_many().filter(sessions::Column::UserId.eq(user.uuid()));
+        if let Some(but) = but {
+            all = all.filter(sessions::Column::Hash.ne(but));
+        }
+        all.exec(transaction).await?;
+        Ok(())
+    }
+
+    fn session_end(&self, session: &sessions::Model) -> DateTime<Utc> {
+        earlier(session.expires_at, session.last_seen_at + seconds(self.settings.session_idle_s))
+    }
+
+    async fn membership_list(&self, user: UserId) -> Result<Vec<Membership>, UserError> {
+        let rows = memberships::Entity::find().filter(memberships::Column::UserId.eq(user.uuid())).limit(MEMBERSHIPS_PER_USER_MAX).all(&self.db).await?;
+        let ids = rows.iter().map(|row| row.client_id);
+        let names: Vec<(uuid::Uuid, String)> =
+            clients::Entity::find().select_only().columns([clients::Column::Id, clients::Column::Name]).filter(clients::Column::Id.is_in(ids)).into_tuple().all(&self.db).await?;
+        let mut list: Vec<Membership> = rows
+            .iter()
+            .filter_map(|row| {
+                let (_, name) = names.iter().find(|(id, _)| *id == row.client_id)?;
+                Some(Membership { tenant: row.client_id.into(), tenant_name: name.clone(), level: Level::of_membership(&row.role) })
+            })
+            .collect();
+        list.sort_by(|a, b| a.tenant_name.cmp(&b.tenant_name));
+        Ok(list)
+    }
+}
