@@ -28,6 +28,7 @@ mod observability;
 mod odoo_real;
 mod padron;
 mod permits;
+mod portal_clients;
 mod portal_door;
 mod portal_signin;
 mod reports;
