@@ -291,7 +291,7 @@ async fn an_owner_connects_odoo_and_the_doctor_says_what_is_wrong() {
         assert_eq!(page.status, StatusCode::SEE_OTHER, "{}", page.text);
         let page = owner.get(&odoo).await;
         assert!(page.text.contains("Guardada el 22 nov 2026") && page.text.contains(sandbox.database()) && !page.text.contains(sandbox.api_key()), "{}", page.text);
-        let found = app.client(&token).call("buscar_cliente", json!({ "texto": "a" })).await;
+        let found = app.client(&token).call("buscar_cliente", json!({ "consulta": "juan" })).await;
         assert!(found.is_object(), "{found}");
         let change = last_change(&app, id).await;
         assert_eq!(change.after.unwrap()["odoo_secret"], json!("replaced"));
