@@ -22,6 +22,7 @@ use super::cx::Answer;
 use super::error::PageError;
 use super::log_row::RowView;
 use super::{Cx, PATH, SIGN_IN_PATH, render};
+use crate::clock::instant;
 use crate::domain::reports::LogFilter;
 use crate::domain::usage::{LiveCall, LiveCalls, LiveEvent};
 use crate::domain::users::{Operator, TenantAccess, User};
@@ -106,7 +107,7 @@ pub(super) fn open(cx: &Cx, user: &User, watch: Watch) -> Answer {
     let limits = &cx.state().config.limits;
     let place = portal.streams.open(user.id()).ok_or(PageError::Busy)?;
     let every = Duration::from_millis(limits.watch_ms.max(10));
-    let mut look = tokio::time::interval_at(Instant::now() + every, every);
+    let mut look = tokio::time::interval_at(instant() + every, every);
     look.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let live = Live {
         calls: cx.state().usage.live(watch.filter.tenant),
@@ -116,11 +117,11 @@ pub(super) fn open(cx: &Cx, user: &User, watch: Watch) -> Answer {
         names: HashMap::new(),
         place,
         stopping: portal.stopping.clone(),
-        asked: Instant::now(),
+        asked: instant(),
         look,
-        catch_up_at: Some(Instant::now() + Duration::from_millis(limits.usage_flush_ms) + CATCH_UP_AFTER),
+        catch_up_at: Some(instant() + Duration::from_millis(limits.usage_flush_ms) + CATCH_UP_AFTER),
         sent: Vec::new(),
-        pace: Pace { began: Instant::now(), rows: 0 },
+        pace: Pace { began: instant(), rows: 0 },
         left_out: false,
         ready: VecDeque::from([Event::default().retry(RETRY)]),
         ended: false,
@@ -200,7 +201,7 @@ impl Live {
             self.push(LEFT_OUT, &(), None);
         }
         match self.cx.state().users.session_look(&self.user).await {
-            Ok(Some(user)) if self.watch.allowed(&user) => (self.user, self.asked) = (user, Instant::now()),
+            Ok(Some(user)) if self.watch.allowed(&user) => (self.user, self.asked) = (user, instant()),
             Ok(Some(_)) => self.end(PATH),
             Ok(None) => {
                 let back: String = form_urlencoded::byte_serialize(self.cx.inner.path.as_bytes()).collect();
@@ -218,7 +219,7 @@ impl Live {
             None => self.ended = true,
             Some(LiveEvent::Missed(_)) => self.left_out = true,
             Some(LiveEvent::Call(call)) if self.watch.wants(&call) => {
-                if !self.pace.row(Instant::now()) {
+                if !self.pace.row(instant()) {
                     self.left_out = true;
                     return;
                 }
@@ -395,7 +396,7 @@ mod tests {
 
     #[test]
     fn rows_have_a_pace() {
-        let began = Instant::now();
+        let began = instant();
         let mut pace = Pace { began, rows: 0 };
         let mut burst = |now: Instant| (0..ROWS_PER_SECOND_MAX + 10).filter(|_| pace.row(now)).count();
         assert_eq!([began, began + Duration::from_millis(999), began + Duration::from_secs(1)].map(&mut burst), [ROWS_PER_SECOND_MAX as usize, 0, ROWS_PER_SECOND_MAX as usize]);

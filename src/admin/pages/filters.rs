@@ -62,7 +62,8 @@ impl Picked {
         let same = |name: &str| name.to_lowercase() == text.to_lowercase();
         let mut exact = found.iter().filter(|client| same(&client.name));
         let only = match (found.as_slice(), exact.next(), exact.next()) {
-            ([only], ..) | (_, Some(only), None) => Some(only),
+            ([only], ..) => Some(only),
+            (_, Some(only), None) => Some(only),
             _ => None,
         };
         if let Some(client) = only {

@@ -73,6 +73,8 @@ struct View<'a> {
     stream: String,
     csv: String,
     history: String,
+    /// Where the history begins with this filter.
+    first: String,
     next: String,
     /// When not everything was looked at: back to when.
     searched_to: Option<String>,
@@ -169,7 +171,7 @@ impl LogQuery {
     /// The address of a page with this filter.
     fn address(&self, path: &str, picked: &Picked, with_client: bool, more: &[(&str, &str)]) -> String {
         let client = if with_client { picked.id_text() } else { String::new() };
-        let mut query = vec![("cliente", client.as_str()), ("herramienta", &self.herramienta), ("resultado", &self.resultado)];
+        let mut query = vec![("cliente", client.as_str()), ("herramienta", self.herramienta.as_str()), ("resultado", self.resultado.as_str())];
         query.extend_from_slice(more);
         address(path, &query)
     }
@@ -222,6 +224,7 @@ async fn history(cx: &Cx, viewer: &Viewer, query: &LogQuery) -> Answer {
     view.base = &base;
     view.filtered |= [&query.solicitud, &query.desde, &query.hasta].iter().any(|value| !value.is_empty());
     view.csv = query.history_address(&format!("{base}/csv"), &view.picked, view.with_client, "");
+    view.first = query.history_address(&path, &view.picked, view.with_client, "");
     view.next = page.next.as_deref().map(|next| query.history_address(&path, &view.picked, view.with_client, next)).unwrap_or_default();
     cx.page("pages/logs_history.html", view)
 }
@@ -262,6 +265,7 @@ fn view<'a>(cx: &Cx, viewer: &'a Viewer, query: &'a LogQuery, mut picked: Picked
         stream: String::new(),
         csv: String::new(),
         history: format!("{}/history", viewer.base()),
+        first: String::new(),
         next: String::new(),
         searched_to: page.searched_to.filter(|_| (page.rows.len() as u64) < LOG_ROWS_PER_PAGE).map(|at| at.to_rfc3339()),
     }

@@ -14,6 +14,8 @@ use crate::domain::users::{Operator, TenantAccess};
 const PATH: &str = "/admin/metrics";
 /// Shades of the heat map, besides none.
 const SHADES: i64 = 8;
+/// The head of the file of tools.
+const TOOLS_HEAD: &str = "tool calls ok failed refused cancelled error_percent mean_ms p50_ms p95_ms odoo_mean_ms odoo_p50_ms odoo_p95_ms own_mean_ms own_p50_ms own_p95_ms";
 /// Columns by which tools can be sorted.
 const SORTS: [&str; 5] = ["llamadas", "errores", "media", "p95", "odoo"];
 
@@ -164,7 +166,7 @@ impl MetricsQuery {
     /// The same range and client at another address.
     fn address(&self, path: &str, scope: &Scope, more: &[(&str, &str)]) -> String {
         let client = if scope.with_client { scope.picked.id_text() } else { String::new() };
-        let mut query = vec![("rango", self.rango.as_str()), ("desde", &self.desde), ("hasta", &self.hasta), ("cliente", &client)];
+        let mut query = vec![("rango", self.rango.as_str()), ("desde", self.desde.as_str()), ("hasta", self.hasta.as_str()), ("cliente", client.as_str())];
         query.extend_from_slice(more);
         address(path, &query)
     }
@@ -265,10 +267,7 @@ fn text(value: Option<f64>) -> String {
 
 fn tools_csv(report: &MetricsReport) -> String {
     let times = |times: &Quantiles| [text(times.mean_ms), text(times.p50_ms), text(times.p95_ms)];
-    let mut lines = csv_line([
-        "tool", "calls", "ok", "failed", "refused", "cancelled", "error_percent", "mean_ms", "p50_ms", "p95_ms", "odoo_mean_ms", "odoo_p50_ms", "odoo_p95_ms", "own_mean_ms",
-        "own_p50_ms", "own_p95_ms",
-    ]);
+    let mut lines = csv_line(TOOLS_HEAD.split(' '));
     for tool in &report.tools {
         let counts = [tool.calls, tool.ok, tool.failed, tool.refused, tool.cancelled].map(|count| count.to_string());
         let mut cells = vec![tool.tool.clone()];
