@@ -7,6 +7,9 @@ use super::route::{Menu, Route, RouteFacts, Who};
 
 mod agents;
 mod client;
+mod client_danger;
+mod client_form;
+mod client_odoo;
 mod clients;
 mod filters;
 mod home;
@@ -34,7 +37,15 @@ pub(super) fn register() -> Vec<Route> {
         Route::new("/admin/logs/csv", Who::Operator).get(logs::csv_all),
         Route::new("/admin/metrics", Who::Operator).get(metrics::show_all).menu("metrics", "activity"),
         Route::new("/admin/metrics/csv", Who::Operator).get(metrics::csv_all),
+        Route::new("/admin/clients/new", Who::Operator).get(client_form::blank).post(client_form::add),
         Route::new("/admin/clients/{id}", Who::Tenant).get(client::show).menu("summary", "gauge"),
+        Route::new("/admin/clients/{id}/edit", Who::Operator).get(client_form::show).post(client_form::save),
+        Route::new("/admin/clients/{id}/status", Who::Operator).post(client_danger::status),
+        Route::new("/admin/clients/{id}/danger", Who::Operator).get(client_danger::show),
+        Route::new("/admin/clients/{id}/delete", Who::Operator).post(client_danger::delete),
+        Route::new("/admin/clients/{id}/odoo", Who::Tenant).get(client_odoo::show).menu("odoo", "plug"),
+        Route::new("/admin/clients/{id}/odoo", Who::TenantOwner).post(client_odoo::save),
+        Route::new("/admin/clients/{id}/odoo/test", Who::TenantOwner).post(client_odoo::test).limited(),
         Route::new("/admin/clients/{id}/agents", Who::Tenant).get(agents::show).menu("agents", "bot"),
         Route::new("/admin/clients/{id}/metrics", Who::Tenant).get(metrics::show_own).menu("metrics", "activity"),
         Route::new("/admin/clients/{id}/metrics/csv", Who::Tenant).get(metrics::csv_own),
