@@ -105,14 +105,6 @@ pub fn next_billing_month(at: DateTime<Utc>) -> NaiveDate {
     NaiveDate::from_ymd_opt(year, month, 1).unwrap_or(local)
 }
 
-/// When the day of `at` began in Santo Domingo.
-#[must_use]
-pub fn day_start(at: DateTime<Utc>) -> DateTime<Utc> {
-    let midnight = at.with_timezone(&Santo_Domingo).date_naive().and_time(chrono::NaiveTime::MIN);
-    // The country has kept one offset since 1974: every midnight exists once.
-    midnight.and_local_timezone(Santo_Domingo).earliest().map_or(at, |start| start.with_timezone(&Utc))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

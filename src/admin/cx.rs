@@ -149,6 +149,16 @@ impl Cx {
         Ok(response)
     }
 
+    /// A piece of a page, such as a row that a stream sends.
+    pub(super) fn piece(&self, template: &str, view: impl Serialize) -> Result<String, PageError> {
+        self.inner.portal.inner.renderer.render(self, template, render::value(&view)).map_err(PageError::internal)
+    }
+
+    /// The sentence with its facts.
+    pub(super) fn fill(&self, key: &str, facts: &[(&str, &str)]) -> String {
+        text::fill(self.inner.language, key, facts)
+    }
+
     /// Sends the browser on with a GET, after something was done.
     pub(super) fn redirect(&self, path: &str) -> Answer {
         let location = HeaderValue::from_str(path).map_err(PageError::internal)?;

@@ -90,6 +90,11 @@ impl Faults {
         self.0.insert(field, cx.t(&format!("portal.faults.{key}")));
     }
 
+    /// Adds a sentence with facts in it.
+    pub(super) fn say(&mut self, field: &'static str, text: String) {
+        self.0.insert(field, text);
+    }
+
     /// One fault.
     pub(super) fn one(cx: &Cx, field: &'static str, key: &str) -> Self {
         let mut faults = Self::default();

@@ -5,9 +5,10 @@
 //! routes is `pages/mod.rs`: a page is a file there, its template and its line.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Router;
-use axum::extract::Request;
+use axum::extract::{Request, State};
 use axum::http::{HeaderName, HeaderValue};
 use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::Response;
@@ -31,6 +32,7 @@ mod pages;
 mod render;
 mod route;
 mod session;
+mod upload;
 
 pub use cx::Cx;
 pub use pages::routes;
@@ -92,7 +94,7 @@ impl Portal {
 /// The routes of this door.
 pub fn router(state: &AppState, settings: &HttpSettings) -> Router {
     let portal = Portal::new(state, settings);
-    let limit = http::TimeLimit { longest: settings.request_timeout, answer: error::too_slow };
+    let limits = TimeLimits { page: settings.request_timeout, upload: Duration::from_millis(state.config.limits.upload_timeout_ms) };
     let stack = ServiceBuilder::new()
         .layer(from_fn(headers_layer))
         .layer(SharedLayer)
@@ -101,7 +103,7 @@ pub fn router(state: &AppState, settings: &HttpSettings) -> Router {
         .layer(from_fn(error::layer))
         .layer(SharedLayer)
         .layer(http::panic_guard(error::panicked))
-        .layer(from_fn_with_state(limit, http::time_limit_layer))
+        .layer(from_fn_with_state(limits, time_limit_layer))
         .layer(SharedLayer)
         .layer(from_fn_with_state(portal.clone(), csrf::layer))
         .layer(SharedLayer)
@@ -114,6 +116,19 @@ pub fn router(state: &AppState, settings: &HttpSettings) -> Router {
     // Whatever is not a page is told so as a page.
     let pages = pages.route("/admin/{*rest}", any(error::not_found)).layer(stack);
     pages.with_state(portal).route("/assets/{*file}", axum::routing::get(assets::serve))
+}
+
+/// The longest time until an answer begins.
+#[derive(Clone, Copy)]
+struct TimeLimits {
+    page: Duration,
+    /// Of a form with files, which may come over a slow line.
+    upload: Duration,
+}
+
+async fn time_limit_layer(State(limits): State<TimeLimits>, request: Request, next: Next) -> Response {
+    let longest = if csrf::is_upload(request.headers()) { limits.upload } else { limits.page };
+    tokio::time::timeout(longest, next.run(request)).await.unwrap_or_else(|_| error::too_slow())
 }
 
 /// What every page's answer carries besides what all answers do. The policy on referrers replaces the general one: with `no-referrer` a browser

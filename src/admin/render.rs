@@ -159,7 +159,7 @@ fn sentence(language: Language, key: &str, facts: &Kwargs) -> Result<String, Err
 }
 
 /// 18402 as 18,402: both languages write it so in the country.
-fn number(value: i64) -> String {
+pub(super) fn number(value: i64) -> String {
     let digits = value.unsigned_abs().to_string();
     let mut out = String::with_capacity(digits.len() + digits.len() / 3 + 1);
     if value < 0 {

@@ -3,6 +3,7 @@
 
 use std::sync::LazyLock;
 
+use super::Cx;
 use super::route::{Menu, Route, RouteFacts, Who};
 
 mod client;
@@ -10,6 +11,7 @@ mod clients;
 mod home;
 mod link;
 mod members;
+mod padron;
 mod profile;
 mod sign_in;
 
@@ -24,6 +26,10 @@ pub(super) fn register() -> Vec<Route> {
         Route::new("/admin/enlace/{link}", Who::Anyone).get(link::show).post(link::act).limited(),
         Route::new("/admin", Who::SignedIn).get(home::show).menu("panel", "gauge"),
         Route::new("/admin/clients", Who::Operator).get(clients::list).menu("clients", "building-2"),
+        Route::new("/admin/padron", Who::Operator).get(padron::show).menu("padron", "book-open"),
+        Route::new("/admin/padron/import", Who::Operator).post(padron::import).uploads(),
+        Route::new("/admin/padron/progress", Who::Operator).get(padron::progress),
+        Route::new("/admin/padron/rollback", Who::Operator).get(padron::rollback_ask).post(padron::rollback),
         Route::new("/admin/clients/{id}", Who::Tenant).get(client::show).menu("summary", "gauge"),
         Route::new("/admin/clients/{id}/members", Who::Tenant).get(members::show).menu("members", "users-round"),
         Route::new("/admin/clients/{id}/members", Who::TenantOwner).post(members::invite),
@@ -61,4 +67,13 @@ pub(super) fn menu(group: Group) -> impl Iterator<Item = (&'static RouteFacts, M
         };
         route.menu.filter(|_| belongs).map(|menu| (route, menu))
     })
+}
+
+/// Who did something, as pages call them: people by their address, the shell and the service by a word.
+fn actor_name(cx: &Cx, actor: &str) -> String {
+    match actor {
+        "shell" => cx.t("portal.actors.shell"),
+        "dunet" => cx.t("portal.actors.service"),
+        other => other.to_owned(),
+    }
 }
