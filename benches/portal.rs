@@ -80,7 +80,7 @@ async fn make(db: &DatabaseConnection, clock: &Clock, rows: usize) -> Vec<Tenant
     }
     println!("{CLIENTS} clients in {:.1} s", began.elapsed().as_secs_f64());
     let began = Instant::now();
-    db.execute_unprepared("create table numbered (n integer primary key, id uuid)").await.expect("a table");
+    db.execute_unprepared("create table numbered (k integer primary key, id uuid)").await.expect("a table");
     for (number, client) in clients.iter().enumerate() {
         let id = client.uuid().simple().to_string();
         let literal = if db.get_database_backend() == DbBackend::Postgres { format!("'{id}'") } else { format!("x'{id}'") };
@@ -96,14 +96,13 @@ async fn make(db: &DatabaseConnection, clock: &Clock, rows: usize) -> Vec<Tenant
             "insert into tool_usage ({columns}) select gen_random_uuid(), c.id, {fields}, cast(to_char(at at time zone 'UTC' - interval '4 hours', 'YYYYMM') as integer), \
              500 + n % 900000, case when n % 3 = 0 then 0 else 400 + n % 800000 end, case when n % 3 = 0 then 0 else 1 end, gen_random_uuid()::text, at \
              from (select n, now() - interval '400 days' * ((n * 7919 % {rows})::float8 / {rows}) as at, floor({CLIENTS} * power(random(), 3))::integer as c from generate_series(1::bigint, {rows}) n) g \
-             join numbered c on c.n = g.c"
+             join numbered c on c.k = g.c"
         ),
         _ => format!(
             "with recursive g(n) as (select 1 union all select n + 1 from g where n < {rows}), \
              h as (select n, strftime('%Y-%m-%dT%H:%M:%S+00:00', 'now', '-' || (400 * 86400 * (n * 7919 % {rows}) / {rows}) || ' seconds') as at, n * 31 % {CLIENTS} * (n * 17 % {CLIENTS}) / {CLIENTS} as c from g) \
-             insert into tool_usage ({columns}) select randomblob(16), c.id, {}, cast(strftime('%Y%m', at, '-4 hours') as integer), \
-             500 + h.n % 900000, case when h.n % 3 = 0 then 0 else 400 + h.n % 800000 end, case when h.n % 3 = 0 then 0 else 1 end, hex(randomblob(16)), at from h join numbered c on c.n = h.c",
-            fields.replace("n * 7", "h.n * 7").replace("n % ", "h.n % ")
+             insert into tool_usage ({columns}) select randomblob(16), c.id, {fields}, cast(strftime('%Y%m', at, '-4 hours') as integer), \
+             500 + n % 900000, case when n % 3 = 0 then 0 else 400 + n % 800000 end, case when n % 3 = 0 then 0 else 1 end, hex(randomblob(16)), at from h join numbered c on c.k = h.c"
         ),
     };
     db.execute_unprepared(&sql).await.expect("calls");

@@ -1,7 +1,10 @@
 //! Migrations and entities describe the same tables, on both databases.
 
 use dunet::db;
-use dunet::db::entities::{api_tokens, client_tools, clients, configs, logs, memberships, operations, padron_imports, plans, sessions, statements, tool_usage, usage_days, usage_hours, usage_months, user_links, users};
+use dunet::db::entities::{
+    api_tokens, client_tools, clients, configs, logs, memberships, operations, padron_imports, plans, sessions, statements, tool_usage, usage_days, usage_hours, usage_months,
+    user_links, users,
+};
 use sea_orm::{ConnectionTrait, DatabaseConnection, DbBackend, EntityTrait, IdenStatic, Iterable, QuerySelect, Statement};
 
 use crate::support::{Backend, backends, database};

@@ -17,6 +17,8 @@ use crate::ids::TenantId;
 
 /// Clients ranked.
 const CLIENTS_MAX: i64 = 50;
+/// Over more days than this, clients' numbers are those of whole months.
+const EXACT_DAYS_MAX: usize = 62;
 /// Errors ranked.
 const ERRORS_MAX: i64 = 50;
 /// Hours since 1970 at which a Monday began (1970-01-01 was a Thursday), and hours of a week.
@@ -100,7 +102,8 @@ pub struct MetricsReport {
     pub days: Vec<DayCalls>,
     /// By hour of the week.
     pub heat: HeatMap,
-    /// The busiest clients of the months that the range touches, at most fifty, with their calls of the range; empty for one tenant.
+    /// The busiest clients of the months that the range touches, at most fifty, with their calls of the range (over more than 62 days: of those
+    /// months, with errors among counted calls as the rate); empty for one tenant.
     pub clients: Vec<ClientCalls>,
 }
 
@@ -154,12 +157,25 @@ impl Reports {
         Ok(heat)
     }
 
-    /// Whom to look at comes from the months, which are few; their numbers from the days.
+    /// Whom to look at comes from the months, which are few; their numbers from the days, or over a long range from the months too.
     async fn busiest(&self, range: DayRange) -> Result<Vec<ClientCalls>, DbErr> {
         let (first, last) = range.months();
-        let mut sql = Sql::new("select c.id as id, c.name as name from usage_months m join clients c on c.id = m.client_id where m.month >= ");
+        let mut sql = Sql::new(
+            "select c.id as id, c.name as name, cast(sum(m.calls) as bigint) as calls, cast(sum(m.counted) as bigint) as counted, cast(sum(m.failed) as bigint) as failed \
+             from usage_months m join clients c on c.id = m.client_id where m.month >= ",
+        );
         sql.bind(first).push(" and m.month <= ").bind(last).push(" group by c.id, c.name order by sum(m.calls) desc, c.id limit ").bind(CLIENTS_MAX);
         let rows = sql.rows(&self.db).await?;
+        if range.days().count() > EXACT_DAYS_MAX {
+            return rows
+                .iter()
+                .map(|row| {
+                    let (calls, counted, failed): (i64, i64, i64) = (row.try_get("", "calls")?, row.try_get("", "counted")?, row.try_get("", "failed")?);
+                    let id: Uuid = row.try_get("", "id")?;
+                    Ok(ClientCalls { id: id.into(), name: row.try_get("", "name")?, calls, failed, error_rate: sums::error_rate(failed, (counted - failed).max(0)) })
+                })
+                .collect();
+        }
         let named: Vec<(Uuid, String)> = rows.iter().map(|row| Ok((row.try_get("", "id")?, row.try_get("", "name")?))).collect::<Result<_, DbErr>>()?;
         let ids: Vec<Uuid> = named.iter().map(|(id, _)| *id).collect();
         let mut sums = sums::by_client(&self.db, &ids, range).await?;
