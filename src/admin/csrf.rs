@@ -80,7 +80,7 @@ pub(super) async fn layer(State(portal): State<Portal>, cx: Cx, request: Request
 }
 
 async fn checked(portal: &Portal, cx: &Cx, mut request: Request) -> Result<Request, PageError> {
-    if !from_us(request.headers(), &authority(request.headers(), request.uri()), &portal.inner.scheme) {
+    if !from_us(request.headers(), authority(request.headers(), request.uri()), &portal.inner.scheme) {
         return Err(PageError::Foreign);
     }
     let sent = request.headers().get(HEADER).map(|value| value.to_str().unwrap_or_default().to_owned());
@@ -194,7 +194,9 @@ mod tests {
     #[tokio::test]
     async fn the_first_part_of_a_form_with_files_is_the_token() {
         let token = token(&seed_make());
-        let good = format!("--xyz\r\nContent-Disposition: form-data; name=\"csrf\"\r\n\r\n{token}\r\n--xyz\r\nContent-Disposition: form-data; name=\"zip\"; filename=\"a\"\r\n\r\nPK\r\n--xyz--\r\n");
+        let good = format!(
+            "--xyz\r\nContent-Disposition: form-data; name=\"csrf\"\r\n\r\n{token}\r\n--xyz\r\nContent-Disposition: form-data; name=\"zip\"; filename=\"a\"\r\n\r\nPK\r\n--xyz--\r\n"
+        );
         // However it is cut on its way.
         for size in [1, 7, 64, 1_000] {
             let pieces: Vec<Result<Bytes, std::io::Error>> = good.as_bytes().chunks(size).map(|piece| Ok(Bytes::copy_from_slice(piece))).collect();

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::actor_name;
+use super::client::Head;
 use crate::admin::Cx;
 use crate::admin::cx::{Answer, Flash, FlashKind, tenant_path};
 use crate::admin::error::PageError;
@@ -64,7 +65,7 @@ struct View<'a> {
     action: String,
     verify: String,
     /// Of a client's own page.
-    client: Option<String>,
+    client: Option<Head>,
 }
 
 #[derive(Serialize)]
@@ -124,7 +125,12 @@ pub(super) async fn of_client(cx: Cx, access: TenantAccess, Query(filter): Query
     let tenant = cx.state().tenants.tenant_find(access.tenant()).await?;
     let filter = Filter { scope: String::new(), client: String::new(), ..filter.cut() };
     let action = format!("{}/audit", tenant_path(access.tenant()));
-    let view = View { verify: format!("{action}/verify"), action, client: Some(tenant.name), ..page(&cx, &filter, AuditScope::Tenant(access.tenant()), &AREAS_OF_CLIENT).await? };
+    let view = View {
+        verify: format!("{action}/verify"),
+        action,
+        client: Some(Head::of(&cx, &tenant)),
+        ..page(&cx, &filter, AuditScope::Tenant(access.tenant()), &AREAS_OF_CLIENT).await?
+    };
     cx.page("pages/audit.html", view)
 }
 

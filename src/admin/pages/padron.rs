@@ -126,7 +126,8 @@ pub(super) async fn import(cx: Cx, operator: Operator, form: Multipart) -> Answe
         Ok(upload) => upload,
         Err(UploadFault::Page(error)) => return Err(error),
         Err(fault @ (UploadFault::TooLarge | UploadFault::TooMany)) => {
-            let (status, key) = if matches!(fault, UploadFault::TooLarge) { (StatusCode::PAYLOAD_TOO_LARGE, "upload_large") } else { (StatusCode::UNPROCESSABLE_ENTITY, "upload_many") };
+            let (status, key) =
+                if matches!(fault, UploadFault::TooLarge) { (StatusCode::PAYLOAD_TOO_LARGE, "upload_large") } else { (StatusCode::UNPROCESSABLE_ENTITY, "upload_many") };
             let mut faults = Faults::default();
             faults.say(FILES, cx.fill(&format!("portal.faults.{key}"), &[("megabytes", &megabytes(bytes_max).to_string())]));
             return page(&cx, status, &UploadForm::default(), faults).await;
@@ -273,17 +274,22 @@ fn steps(cx: &Cx, job: &Job) -> Vec<Step> {
     let names = ["files", "rows", "index", "activate"].map(|key| cx.t(&format!("portal.padron.steps.{key}")));
     let ids = ["imp-files", "imp-rows", "imp-index", "imp-activate"];
     let texts = [job.files.join(", "), String::new(), String::new(), String::new()];
-    let mut steps: Vec<Step> = (0_usize..).zip(ids).zip(names).zip(texts).map(|(((step, id), name), text)| {
-        let state = match &job.end {
-            Some(JobEnd::Activated(_)) => "ok",
-            _ if step < at => "ok",
-            Some(JobEnd::Refused(_)) if step == at => "bad",
-            Some(JobEnd::Unchanged(_)) if step == 0 => "ok",
-            None if step == at => "wait",
-            _ => "off",
-        };
-        Step { id, state, name, text }
-    }).collect();
+    let mut steps: Vec<Step> = (0_usize..)
+        .zip(ids)
+        .zip(names)
+        .zip(texts)
+        .map(|(((step, id), name), text)| {
+            let state = match &job.end {
+                Some(JobEnd::Activated(_)) => "ok",
+                _ if step < at => "ok",
+                Some(JobEnd::Refused(_)) if step == at => "bad",
+                Some(JobEnd::Unchanged(_)) if step == 0 => "ok",
+                None if step == at => "wait",
+                _ => "off",
+            };
+            Step { id, state, name, text }
+        })
+        .collect();
     let current = &mut steps[at].text;
     match (&job.end, job.progress) {
         (Some(JobEnd::Refused(refusal)), _) => *current = said(cx, refusal),

@@ -3,6 +3,7 @@
 use serde::Serialize;
 
 use super::billing::{month_text, state_word};
+use super::client::Head;
 use crate::admin::Cx;
 use crate::admin::cx::{Answer, tenant_path};
 use crate::admin::error::PageError;
@@ -13,7 +14,7 @@ use crate::domain::users::TenantAccess;
 
 #[derive(Serialize)]
 struct View {
-    client: String,
+    client: Head,
     usage: UsageAgainstPlan,
     month_text: String,
     resets_at: String,
@@ -42,7 +43,7 @@ pub(super) async fn show(cx: Cx, access: TenantAccess) -> Answer {
     let usage = state.reports.usage_against_plan(&tenant).await.map_err(PageError::internal)?;
     let months = state.statements.months_of(tenant.id).await?;
     let view = View {
-        client: tenant.name,
+        client: Head::of(&cx, &tenant),
         month_text: month_text(&cx, usage.month),
         resets_at: day_start(usage.resets_on).to_rfc3339(),
         used_up_at: usage.used_up_on.map(|day| day_start(day).to_rfc3339()),

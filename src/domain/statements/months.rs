@@ -47,8 +47,7 @@ impl Statements {
     /// # Errors
     /// No such client, or the database.
     pub async fn months_of(&self, tenant: TenantId) -> Result<Vec<MonthRow>, StatementError> {
-        let since: Option<DateTime<Utc>> =
-            clients::Entity::find_by_id(tenant.uuid()).select_only().column(clients::Column::CreatedAt).into_tuple().one(&self.db).await?;
+        let since: Option<DateTime<Utc>> = clients::Entity::find_by_id(tenant.uuid()).select_only().column(clients::Column::CreatedAt).into_tuple().one(&self.db).await?;
         let since = since.ok_or(StatementError::Unknown)?;
         let rows = statements::Entity::find().filter(statements::Column::ClientId.eq(tenant.uuid()));
         let rows = rows.order_by_desc(statements::Column::Month).order_by_asc(statements::Column::Part).limit(PARTS_MAX).all(&self.db).await?;
