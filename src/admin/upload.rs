@@ -73,6 +73,9 @@ pub(super) async fn receive(mut form: Multipart, folder: &Path, limits: UploadLi
         let path = folder.join(file_name);
         let mut file = None;
         while let Some(chunk) = field.chunk().await.map_err(cut)? {
+            if chunk.is_empty() {
+                continue;
+            }
             bytes += chunk.len() as u64;
             if bytes > limits.bytes_max.saturating_mul(2) {
                 return Err(UploadFault::TooLarge);

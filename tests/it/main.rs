@@ -31,6 +31,8 @@ mod padron;
 mod permits;
 mod portal_clients;
 mod portal_door;
+mod portal_operator;
+mod portal_padron;
 mod portal_signin;
 mod reports;
 mod schema;

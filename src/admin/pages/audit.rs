@@ -14,8 +14,7 @@ use crate::admin::forms::Form;
 use crate::admin::render::money;
 use crate::clock::day_start;
 use crate::domain::audit::{self, Broken, Verified};
-use crate::domain::reports::{AuditFilter, AuditRow, AuditScope};
-use crate::domain::tenants::TenantQuery;
+use crate::domain::reports::{AuditFilter, AuditRow, AuditScope, ClientFilter, ClientSort};
 use crate::domain::users::{Operator, TenantAccess};
 use crate::ids::TenantId;
 
@@ -25,7 +24,7 @@ const PER_PAGE: u64 = 50;
 /// The longest text of a filter, characters.
 const FILTER_CHARS_MAX: usize = 100;
 /// Clients named when a search fits several.
-const CLIENTS_MAX: u64 = 8;
+const CLIENTS_MAX: usize = 8;
 /// A value in a diff is cut here, characters.
 const VALUE_CHARS_MAX: usize = 300;
 /// What is changed, as the beginning of the actions' names. The second list is what a client's chain has.
@@ -107,11 +106,12 @@ pub(super) async fn all(cx: Cx, _: Operator, Query(filter): Query<Filter>) -> An
     if filter.scope == "service" {
         scope = AuditScope::Service;
     } else if !filter.client.is_empty() {
-        let found = cx.state().tenants.tenant_page(&TenantQuery { search: &filter.client, after: None, count: CLIENTS_MAX }).await?.tenants;
+        let wanted = ClientFilter { search: Some(filter.client.clone()), ..ClientFilter::default() };
+        let found = cx.state().reports.client_rows(&wanted, ClientSort::Name, None).await.map_err(PageError::internal)?.rows;
         match found.as_slice() {
             [only] => scope = AuditScope::Tenant(only.id),
             several => {
-                candidates = several.iter().map(|client| Candidate { href: format!("{}/audit", tenant_path(client.id)), name: client.name.clone() }).collect();
+                candidates = several.iter().take(CLIENTS_MAX).map(|client| Candidate { href: format!("{}/audit", tenant_path(client.id)), name: client.name.clone() }).collect();
                 no_candidate = candidates.is_empty();
             }
         }

@@ -4,7 +4,7 @@ use std::convert::Infallible;
 use std::time::Duration;
 
 use axum::extract::Multipart;
-use axum::http::StatusCode;
+use axum::http::{StatusCode, header};
 use axum::response::IntoResponse;
 use axum::response::sse::{Event, KeepAlive, Sse};
 use chrono::NaiveDate;
@@ -150,7 +150,8 @@ pub(super) async fn import(cx: Cx, operator: Operator, form: Multipart) -> Answe
 
 /// The import that is running, as steps that change; ends at once when there is none.
 pub(super) async fn progress(cx: Cx, _: Operator) -> Answer {
-    Ok(Sse::new(steps_stream(cx)).keep_alive(KeepAlive::default()).into_response())
+    // axum's own is `no-cache`.
+    Ok(([(header::CACHE_CONTROL, "no-store")], Sse::new(steps_stream(cx)).keep_alive(KeepAlive::default())).into_response())
 }
 
 pub(super) async fn rollback_ask(cx: Cx, _: Operator) -> Answer {
