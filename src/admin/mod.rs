@@ -18,6 +18,7 @@ use crate::http::shared::SharedLayer;
 use crate::http::{self, HttpSettings};
 use crate::state::AppState;
 
+mod agents;
 mod assets;
 mod cookies;
 mod csrf;
@@ -31,15 +32,19 @@ mod pages;
 mod render;
 mod route;
 mod session;
+mod streams;
 
 pub use cx::Cx;
 pub use pages::routes;
 pub use route::{Menu, RouteFacts, Who};
 
+use agents::Agents;
 use cookies::CookieNames;
 use http::names::Allowed;
 use once::{Once, Reveals};
 use render::Renderer;
+use streams::Streams;
+use tokio_util::sync::CancellationToken;
 
 /// Where the portal begins.
 pub const PATH: &str = "/admin";
@@ -65,10 +70,14 @@ struct PortalInner {
     public_url: url::Url,
     once: Once,
     reveals: Reveals,
+    agents: Agents,
+    streams: Streams,
+    /// Cancelled when the service begins to stop: answers that go on end then.
+    stopping: CancellationToken,
 }
 
 impl Portal {
-    fn new(state: &AppState, settings: &HttpSettings) -> Self {
+    fn new(state: &AppState, settings: &HttpSettings, agents: Router) -> Self {
         let scheme = settings.public_url.scheme().to_owned();
         let inner = PortalInner {
             state: state.clone(),
@@ -79,6 +88,9 @@ impl Portal {
             public_url: settings.public_url.clone(),
             once: Once::new(),
             reveals: Reveals::new(),
+            agents: Agents::new(agents, &settings.public_url),
+            streams: Streams::default(),
+            stopping: settings.stopping.clone(),
         };
         Self { inner: Arc::new(inner) }
     }
@@ -89,9 +101,9 @@ impl Portal {
     }
 }
 
-/// The routes of this door.
-pub fn router(state: &AppState, settings: &HttpSettings) -> Router {
-    let portal = Portal::new(state, settings);
+/// The routes of this door. `agents` is the other one, for the pages that try a token.
+pub fn router(state: &AppState, settings: &HttpSettings, agents: Router) -> Router {
+    let portal = Portal::new(state, settings, agents);
     let limit = http::TimeLimit { longest: settings.request_timeout, answer: error::too_slow };
     let stack = ServiceBuilder::new()
         .layer(from_fn(headers_layer))

@@ -23,8 +23,12 @@ use crate::odoo::{AddressPolicy, ProtocolChoice};
 use crate::text::Language;
 
 mod list;
+mod plan_request;
+mod tools;
 
 pub use list::{TenantCounts, TenantPage, TenantQuery, TenantRow};
+pub use plan_request::PlanRequest;
+pub use tools::ToolSetting;
 
 /// The field name that binds the sealed Odoo secret to its place.
 pub(super) const ODOO_SECRET_FIELD: &str = "odoo_secret";

@@ -7,11 +7,16 @@ use super::route::{Menu, Route, RouteFacts, Who};
 
 mod client;
 mod clients;
+mod connect;
 mod home;
 mod link;
 mod members;
+mod onboarding;
+mod plan;
 mod profile;
 mod sign_in;
+mod tokens;
+mod tools;
 
 /// Where one-time links lead, before their text.
 pub(super) const LINK_PATH: &str = "/admin/enlace";
@@ -25,6 +30,17 @@ pub(super) fn register() -> Vec<Route> {
         Route::new("/admin", Who::SignedIn).get(home::show).menu("panel", "gauge"),
         Route::new("/admin/clients", Who::Operator).get(clients::list).menu("clients", "building-2"),
         Route::new("/admin/clients/{id}", Who::Tenant).get(client::show).menu("summary", "gauge"),
+        Route::new("/admin/clients/{id}/onboarding", Who::Tenant).get(onboarding::show).menu("onboarding", "list-checks"),
+        Route::new("/admin/clients/{id}/tools", Who::Tenant).get(tools::show).menu("tools", "wrench"),
+        Route::new("/admin/clients/{id}/tools", Who::TenantOwner).post(tools::save),
+        Route::new("/admin/clients/{id}/tokens", Who::Tenant).get(tokens::list).menu("tokens", "key-round"),
+        Route::new("/admin/clients/{id}/tokens", Who::TenantOwner).post(tokens::issue),
+        Route::new("/admin/clients/{id}/tokens/rotate", Who::TenantOwner).post(tokens::rotate),
+        Route::new("/admin/clients/{id}/tokens/revoke", Who::TenantOwner).post(tokens::revoke),
+        Route::new("/admin/clients/{id}/connect", Who::Tenant).get(connect::show).post(connect::test).menu("connect", "bot"),
+        Route::new("/admin/clients/{id}/plan", Who::Tenant).get(plan::show).menu("plan", "wallet"),
+        Route::new("/admin/clients/{id}/plan", Who::TenantOwner).post(plan::ask),
+        Route::new("/admin/clients/{id}/plan/answered", Who::Operator).post(plan::answered),
         Route::new("/admin/clients/{id}/members", Who::Tenant).get(members::show).menu("members", "users-round"),
         Route::new("/admin/clients/{id}/members", Who::TenantOwner).post(members::invite),
         Route::new("/admin/clients/{id}/members/remove", Who::TenantOwner).post(members::remove),
