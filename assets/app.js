@@ -249,26 +249,36 @@
     const waiting = [];
     let paused = false;
     const show = (name, kind) => {
-      if (!state) return;
+      if (!state?.dataset[name]) return;
       state.className = `status status-${kind}`;
       const text = state.dataset[name] + (paused && waiting.length ? ` (${waiting.length})` : "");
       if (state.textContent !== text) state.textContent = text;
     };
-    const source = new EventSource(list.dataset.stream);
+    let source;
     const get = (event) => {
       if (!paused) return take(list, event.type, event.data);
       waiting.push(event);
       if (waiting.length > 500) waiting.shift();
       show("paused", "off");
     };
-    for (const type of ["swap", "message", "flash"]) source.addEventListener(type, get);
-    source.addEventListener("end", (event) => {
-      source.close();
-      if (event.data) location.assign(event.data);
-    });
-    source.addEventListener("open", () => { if (!paused) show("on", "wait"); });
-    source.addEventListener("error", () => show("lost", "warn"));
+    const connect = () => {
+      source = new EventSource(list.dataset.stream);
+      for (const type of ["swap", "message", "flash"]) source.addEventListener(type, get);
+      source.addEventListener("end", (event) => {
+        source.close();
+        if (event.data) location.assign(event.data);
+        else show("ended", "off");
+      });
+      source.addEventListener("open", () => { if (!paused) show("on", "wait"); });
+      source.addEventListener("error", () => {
+        show("lost", "warn");
+        // Told no (the service is starting, say), the browser does not try again by itself.
+        if (source.readyState === EventSource.CLOSED) setTimeout(connect, 10000);
+      });
+    };
+    connect();
     addEventListener("pagehide", () => source.close());
+    addEventListener("pageshow", (event) => { if (event.persisted) connect(); });
     if (list.dataset.streamFilter) filter(list, $(list.dataset.streamFilter));
     list.streamPause = () => {
       paused = !paused;
@@ -427,18 +437,16 @@
       };
     });
     const flat = table.hasAttribute("data-horizontal");
-    const ticks = { color: ink, font: { family: "inherit", size: 13 } };
+    const family = getComputedStyle(document.body).fontFamily;
+    const ticks = { color: ink, font: { family, size: 13 } };
     const amounts = {
       beginAtZero: true, stacked: table.hasAttribute("data-stacked"), border: { display: false },
-      grid: { color: line }, ticks: { ...ticks, maxTicksLimit: 5, callback: (v) => short.format(v) + unit },
+      grid: { color: line }, ticks: { ...ticks, maxTicksLimit: 5, callback: (v) => (v < 1e5 ? number : short).format(v) + unit },
     };
     const names = {
       stacked: table.hasAttribute("data-stacked"), border: { color: line }, grid: { display: false },
       ticks: { ...ticks, maxRotation: 0, autoSkip: !flat, autoSkipPadding: 16 },
     };
-    const family = getComputedStyle(document.body).fontFamily;
-    ticks.font.family = family;
-    names.ticks.font = amounts.ticks.font = ticks.font;
     charts.get(table)?.destroy();
     box.hidden = false;
     let canvas = $("canvas", box);
@@ -496,6 +504,13 @@
 
   on("input", "input[data-confirm]", confirmation);
   improve(document);
+  // On a phone the row of tabs scrolls: show where one is.
+  for (const tab of $$(".tabs [aria-current]")) {
+    const row = tab.parentElement;
+    row.scrollLeft = tab.offsetLeft - row.offsetLeft - (row.clientWidth - tab.offsetWidth) / 2;
+  }
+  // A canvas does not wait for its font.
+  if (window.Chart) document.fonts?.load(`13px ${getComputedStyle(document.body).fontFamily}`).then(drawCharts, () => {});
   // A form that came back with faults: go to the first one.
   $("[aria-invalid=true]")?.focus();
 })();

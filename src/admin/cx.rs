@@ -149,7 +149,7 @@ impl Cx {
         Ok(response)
     }
 
-    /// A piece of a page, for a stream.
+    /// A piece of a page, for streams: a template that is no page of its own.
     pub(super) fn piece(&self, template: &str, view: impl Serialize) -> Result<String, PageError> {
         self.inner.portal.inner.renderer.render(self, template, render::value(&view)).map_err(PageError::internal)
     }

@@ -12,9 +12,10 @@ use axum::http::{HeaderName, HeaderValue};
 use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::Response;
 use axum::routing::any;
+use tokio_util::sync::CancellationToken;
 use tower::ServiceBuilder;
 
-use crate::http::shared::SharedLayer;
+use crate::http::middleware::Around;
 use crate::http::{self, HttpSettings};
 use crate::state::AppState;
 
@@ -24,15 +25,18 @@ mod cookies;
 mod csrf;
 mod cx;
 mod error;
+mod figures;
 mod forms;
 mod guard;
 mod limiter;
+mod live;
+mod log_row;
 mod once;
 mod pages;
 mod render;
 mod route;
 mod session;
-mod streams;
+mod watchers;
 
 pub use cx::Cx;
 pub use pages::routes;
@@ -41,10 +45,10 @@ pub use route::{Menu, RouteFacts, Who};
 use agents::Agents;
 use cookies::CookieNames;
 use http::names::Allowed;
+use live::Streams;
 use once::{Once, Reveals};
 use render::Renderer;
-use streams::Streams;
-use tokio_util::sync::CancellationToken;
+use watchers::Watchers;
 
 /// Where the portal begins.
 pub const PATH: &str = "/admin";
@@ -72,6 +76,7 @@ struct PortalInner {
     reveals: Reveals,
     agents: Agents,
     streams: Streams,
+    watchers: Watchers,
     /// Cancelled when the service begins to stop: answers that go on end then.
     stopping: CancellationToken,
 }
@@ -90,6 +95,7 @@ impl Portal {
             reveals: Reveals::new(),
             agents: Agents::new(agents, &settings.public_url),
             streams: Streams::default(),
+            watchers: Watchers::default(),
             stopping: settings.stopping.clone(),
         };
         Self { inner: Arc::new(inner) }
@@ -107,16 +113,11 @@ pub fn router(state: &AppState, settings: &HttpSettings, agents: Router) -> Rout
     let limit = http::TimeLimit { longest: settings.request_timeout, answer: error::too_slow };
     let stack = ServiceBuilder::new()
         .layer(from_fn(headers_layer))
-        .layer(SharedLayer)
         .layer(from_fn_with_state(portal.clone(), session::layer))
-        .layer(SharedLayer)
         .layer(from_fn(error::layer))
-        .layer(SharedLayer)
-        .layer(http::panic_guard(error::panicked))
-        .layer(from_fn_with_state(limit, http::time_limit_layer))
-        .layer(SharedLayer)
+        .layer(Around::new(http::PanicGuard(error::panicked)))
+        .layer(Around::new(limit))
         .layer(from_fn_with_state(portal.clone(), csrf::layer))
-        .layer(SharedLayer)
         .layer(from_fn_with_state(portal.clone(), once::layer));
     let limiter = limiter::Limiter::new(state.config.limits.sign_ins_per_minute);
     let mut pages = Router::new();

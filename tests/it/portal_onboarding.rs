@@ -51,7 +51,7 @@ impl Stream {
                 }
             }
             let chunk = tokio::time::timeout(WAIT, self.response.chunk()).await.expect("the stream says something in time").expect("no cut")?;
-            self.rest.push_str(&String::from_utf8(chunk.to_vec()).unwrap());
+            self.rest.push_str(std::str::from_utf8(&chunk).expect("whole characters"));
         }
     }
 

@@ -114,7 +114,7 @@ async fn a_rotated_token_has_its_grace_and_then_ends() {
         assert_eq!((status(&old).await, status(&new).await), (200, 200));
         assert_eq!(app.client(&old).tool_names().await, app.client(&new).tool_names().await, "the same rights");
         assert!(says(&owner.get(&path).await, "portal.tokens.statuses.rotating"));
-        app.clock.advance(std::time::Duration::from_secs(3_601));
+        app.clock.advance(chrono::Duration::seconds(3_601));
         assert_eq!((status(&old).await, status(&new).await), (401, 200));
         assert!(says(&owner.get(&path).await, "portal.tokens.statuses.replaced"));
         // The page that stood open asks for what cannot be done any more.

@@ -12,6 +12,7 @@ use sea_orm::{ColumnTrait, EntityTrait, QueryFilter};
 use serde_json::json;
 
 use crate::support::TestApp;
+use crate::support::odoo::{count, direct};
 use crate::support::portal::{Browser, Page};
 
 /// The whole form: these tools on, everything that writes with that policy, that limit everywhere.
@@ -29,12 +30,11 @@ impl Matrix<'_> {
 
     async fn send_from(&self, browser: &Browser, path: &str, page: &Page) -> Page {
         let mut fields = vec![("csrf".to_owned(), page.hidden("csrf")), ("form_key".to_owned(), page.hidden("form_key")), ("mark".to_owned(), page.hidden("mark"))];
+        // Also names that no tool has: the page must notice.
+        fields.extend(self.on.iter().map(|name| ("on".to_owned(), (*name).to_owned())));
         for tool in TOOLS.iter().map(|tool| tool.facts()) {
             fields.push(("tool".to_owned(), tool.name.to_owned()));
             fields.push(("limit".to_owned(), self.limit.to_owned()));
-            if self.on.contains(&tool.name) {
-                fields.push(("on".to_owned(), tool.name.to_owned()));
-            }
             if tool.effect == dunet::tools::tool::Effect::Writes {
                 fields.push(("writes".to_owned(), format!("{}:{}", tool.name, self.policy)));
             }
@@ -69,22 +69,52 @@ async fn a_tool_switched_off_is_unknown_at_once() {
         assert_eq!(names, ["buscar_productos", "consultar_rnc_dgii", "crear_cliente"]);
         let refused = client.request("tools/call", json!({ "name": "buscar_cliente", "arguments": { "consulta": "x" } })).await;
         assert!(refused.json().get("result").is_none() && refused.json()["error"]["code"] == json!(-32602), "{}", refused.text);
-        // Writes at once: no preview is asked for.
-        let made = client.call("crear_cliente", json!({ "nombre": "Colmado La Fe", "clave": "una-clave-1" })).await;
-        assert!(made.get("codigo_confirmacion").is_none(), "{made}");
-
         let rows = edits(&app).await;
         assert_eq!(rows.len(), TOOLS.len() - few.len() + 1, "one for each that changed: those off, and the policy of the one that writes and stays on");
         assert!(rows.iter().all(|row| row.actor == "marta@ferre.do" && row.client_id == Some(tenant.id.uuid())));
         let page = owner.get(&path).await;
         assert!(page.text.contains("value=\"crear_cliente:direct\" selected"), "{}", page.text);
+    })
+    .await;
+}
 
-        // The limit of an hour holds too.
-        Matrix { on: &few, policy: "direct", limit: "1" }.send(&owner, &path).await;
-        let call = || client.call_result("buscar_productos", json!({ "consulta": "martillo" }));
-        call().await;
-        let second = call().await;
-        assert_eq!(second["isError"], json!(true), "{second}");
+#[tokio::test]
+async fn the_way_of_writing_and_the_limit_take_effect_at_once() {
+    TestApp::everywhere(|app: Arc<TestApp>| async move {
+        let tenant = app.tenant("Ferretería").await;
+        let owner = app.member(tenant.id, "marta@ferre.do", Level::Owner).await;
+        let client = app.client(&tenant.token);
+        let odoo = direct(&tenant.sandbox, &tenant.odoo_url).await;
+        let stored = async |name: &str| count(&odoo, "res.partner", json!([["name", "=", name]])).await;
+        let path = format!("/admin/clients/{}/tools", tenant.id);
+        let few = ["buscar_productos", "crear_cliente"];
+        let choose = async |policy, limit| assert_eq!(Matrix { on: &few, policy, limit }.send(&owner, &path).await.status, StatusCode::SEE_OTHER);
+
+        // Confirmed: a preview first, and nothing is written before its code comes back.
+        choose("confirm", "1000").await;
+        let mut first = json!({ "nombre": "Colmado La Fe", "telefono": "8095550001" });
+        let preview = client.call("crear_cliente", first.clone()).await;
+        assert!(preview["vista_previa"].is_object() && stored("Colmado La Fe").await == 0, "{preview}");
+        first["codigo_confirmacion"] = json!(preview["codigo_confirmacion"].as_str().expect("a code"));
+        client.call("crear_cliente", first).await;
+        assert_eq!(stored("Colmado La Fe").await, 1);
+
+        // Direct: the first call writes.
+        choose("direct", "1000").await;
+        let made = client.call("crear_cliente", json!({ "nombre": "Colmado La Paz", "telefono": "8095550002" })).await;
+        assert!(made.get("codigo_confirmacion").is_none() && stored("Colmado La Paz").await == 1, "{made}");
+
+        // And back.
+        choose("confirm", "1000").await;
+        let preview = client.call("crear_cliente", json!({ "nombre": "Colmado La Luz", "telefono": "8095550003" })).await;
+        assert!(preview["codigo_confirmacion"].is_string() && stored("Colmado La Luz").await == 0, "{preview}");
+
+        // One call an hour: the second is refused, and says why and for how long.
+        choose("confirm", "1").await;
+        client.call("buscar_productos", json!({ "consulta": "martillo" })).await;
+        let refused = client.fail("buscar_productos", json!({ "consulta": "martillo" })).await;
+        assert_eq!((&refused["codigo"], &refused["reintentable"]), (&json!("limite_herramienta"), &json!(true)), "{refused}");
+        assert!(refused["mensaje"].as_str().unwrap().contains('1') && refused["que_hacer"].as_str().unwrap().contains("3600"), "{refused}");
     })
     .await;
 }

@@ -14,13 +14,13 @@ use tokio_util::sync::CancellationToken;
 
 use crate::admin::cx::{Answer, tenant_path};
 use crate::admin::error::PageError;
-use crate::admin::streams::Place;
+use crate::admin::watchers::Place;
 use crate::admin::{Cx, SIGN_IN_PATH};
 use crate::domain::onboarding::Onboarding;
 use crate::domain::users::TenantAccess;
 use crate::tools::TOOLS;
 
-/// How often facts are looked at for one watcher. What one has learnt, others of the same tenant are told for `streams::FACTS_FOR`.
+/// How often facts are looked at for one watcher. What one has learnt, others of the same tenant are told for `watchers::FACTS_FOR`.
 const LOOK_EVERY: Duration = Duration::from_millis(2_100);
 /// A comment is sent so often, so that nothing between takes the stream for dead.
 const ALIVE_EVERY: Duration = Duration::from_secs(15);
@@ -126,7 +126,7 @@ struct Watcher {
 
 fn watch(cx: Cx, access: TenantAccess) -> Answer {
     let portal = &cx.inner.portal.inner;
-    let Some(place) = portal.streams.begin(access.tenant()) else { return Err(PageError::TooMany(COME_BACK_AFTER.as_secs())) };
+    let Some(place) = portal.watchers.begin(access.tenant()) else { return Err(PageError::TooMany(COME_BACK_AFTER.as_secs())) };
     let stopping = portal.stopping.clone();
     let mut looks = interval(LOOK_EVERY);
     looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -159,14 +159,14 @@ impl Watcher {
     }
 
     async fn look(&mut self) {
-        match self.cx.state().users.access_holds(&self.access).await {
-            Ok(true) => {}
-            Ok(false) => return self.end(SIGN_IN_PATH),
+        match self.cx.state().users.session_look(self.access.user()).await {
+            Ok(Some(user)) if user.access(self.access.tenant()).is_some_and(|access| access.level() == self.access.level()) => {}
+            Ok(_) => return self.end(SIGN_IN_PATH),
             // The database is away: the next look may find it.
             Err(error) => return tracing::warn!(%error, "whether somebody is still signed in could not be looked at"),
         }
-        let streams = &self.cx.inner.portal.inner.streams;
-        let facts = streams.facts(self.access.tenant(), facts(&self.cx, &self.access)).await;
+        let watchers = &self.cx.inner.portal.inner.watchers;
+        let facts = watchers.facts(self.access.tenant(), facts(&self.cx, &self.access)).await;
         let list = match facts {
             Some(facts) => list(&self.cx, &self.access, &facts),
             None => return,

@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, QueryOrder};
 use serde_json::json;
 
-use super::{TenantError, Tenants};
+use super::{TenantError, Tenants, invalid};
 use crate::db::{self, entities::logs};
 use crate::domain::audit::{self, Actor, Change};
 use crate::domain::tenant::Tenant;
@@ -13,7 +13,7 @@ use crate::ids::TenantId;
 const ASKED: &str = "plan.request";
 const ANSWERED: &str = "plan.answer";
 /// The longest note, characters.
-pub const NOTE_CHARS_MAX: usize = 500;
+const NOTE_CHARS_MAX: usize = 500;
 
 /// What a client asks for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -38,7 +38,7 @@ impl Tenants {
         let plan = self.plan_find(plan).await?;
         let note = note.trim();
         if plan.code == tenant.plan.code || note.chars().count() > NOTE_CHARS_MAX {
-            return Err(TenantError::Invalid(format!("another plan than {}, and a note of {NOTE_CHARS_MAX} characters at most", tenant.plan.code)));
+            return Err(invalid("plan", "plan_wish", format!("another plan than {}, and a note of {NOTE_CHARS_MAX} characters at most", tenant.plan.code)));
         }
         let (before, after) = (json!({ "plan": tenant.plan.code }), json!({ "plan": plan.code, "note": note }));
         self.told(Change { tenant: Some(id), action: ASKED, subject: plan.code, before: Some(before), after: Some(after) }, actor).await

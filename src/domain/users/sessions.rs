@@ -8,7 +8,7 @@ use sea_orm::{ActiveModelTrait, ColumnTrait, DatabaseTransaction, EntityTrait, I
 use secrecy::SecretString;
 
 use super::proofs::UserInner;
-use super::{Level, Membership, Role, TenantAccess, User, UserError, Users, earlier, seconds, secret_hash, secret_make, secret_shaped};
+use super::{Level, Membership, Role, User, UserError, Users, earlier, seconds, secret_hash, secret_make, secret_shaped};
 use crate::db::entities::{clients, memberships, sessions, user_links, users};
 use crate::ids::UserId;
 
@@ -63,16 +63,26 @@ impl Users {
     /// # Errors
     /// The database.
     pub async fn session_find(&self, cookie: &str) -> Result<Option<User>, UserError> {
-        if !secret_shaped(cookie) {
-            return Ok(None);
-        }
-        let Some(session) = sessions::Entity::find_by_id(secret_hash(cookie)).one(&self.db).await? else { return Ok(None) };
+        if secret_shaped(cookie) { self.session_user(secret_hash(cookie), true).await } else { Ok(None) }
+    }
+
+    /// The same person as they are now; nobody when their session has ended. It does not count as a use of the session, so that what is open in a
+    /// browser does not keep it open for ever.
+    ///
+    /// # Errors
+    /// The database.
+    pub async fn session_look(&self, user: &User) -> Result<Option<User>, UserError> {
+        self.session_user(user.session().to_owned(), false).await
+    }
+
+    async fn session_user(&self, hash: String, used: bool) -> Result<Option<User>, UserError> {
+        let Some(session) = sessions::Entity::find_by_id(hash).one(&self.db).await? else { return Ok(None) };
         let now = self.clock.now();
         if !session.second_factor_done || now >= self.session_end(&session) {
             return Ok(None);
         }
         let Some(user) = users::Entity::find_by_id(session.user_id).filter(users::Column::Status.eq("active")).one(&self.db).await? else { return Ok(None) };
-        if (now - session.last_seen_at).num_seconds() >= SEEN_EVERY_S {
+        if used && (now - session.last_seen_at).num_seconds() >= SEEN_EVERY_S {
             let seen = sessions::Entity::update_many().col_expr(sessions::Column::LastSeenAt, sea_orm::sea_query::Expr::value(now));
             seen.filter(sessions::Column::Hash.eq(session.hash.clone())).exec(&self.db).await?;
         }
@@ -89,28 +99,6 @@ impl Users {
             version: user.version,
         };
         Ok(Some(User { inner: Arc::new(inner) }))
-    }
-
-    /// Whether somebody who was let in to a tenant still would be: signed in with the same session, active, and as close to it as then. For
-    /// answers that go on for a while; it does not count as use of the session.
-    ///
-    /// # Errors
-    /// The database.
-    pub async fn access_holds(&self, access: &TenantAccess) -> Result<bool, UserError> {
-        let user = access.user();
-        let Some(session) = sessions::Entity::find_by_id(user.session().to_owned()).one(&self.db).await? else { return Ok(false) };
-        if self.clock.now() >= self.session_end(&session) {
-            return Ok(false);
-        }
-        let Some(person) = users::Entity::find_by_id(user.id().uuid()).filter(users::Column::Status.eq("active")).one(&self.db).await? else { return Ok(false) };
-        if Role::parse(&person.role) != user.role() {
-            return Ok(false);
-        }
-        if access.level() == Level::Operator {
-            return Ok(true);
-        }
-        let of = memberships::Entity::find().filter(memberships::Column::UserId.eq(user.id().uuid())).filter(memberships::Column::ClientId.eq(access.tenant().uuid()));
-        Ok(of.one(&self.db).await?.is_some_and(|row| Level::of_membership(&row.role) == access.level()))
     }
 
     /// One's own sessions, the newest first.

@@ -10,7 +10,7 @@ use super::error::PageError;
 use crate::domain::onboarding::Onboarding;
 use crate::ids::TenantId;
 
-/// Streams of one tenant's pages open at once; who comes then reloads the page instead.
+/// Watchers of one tenant's pages open at once; who comes then reloads the page instead.
 pub(super) const STREAMS_PER_TENANT_MAX: usize = 8;
 
 /// The facts of a tenant are looked at so often at most, however many watch.
@@ -20,12 +20,12 @@ const FACTS_MAX: u64 = 1_000;
 
 /// Counts the streams of each tenant. Cheap to clone.
 #[derive(Clone, Debug)]
-pub(super) struct Streams {
+pub(super) struct Watchers {
     open: Arc<Mutex<HashMap<TenantId, usize>>>,
     facts: Cache<TenantId, Arc<Onboarding>>,
 }
 
-impl Default for Streams {
+impl Default for Watchers {
     fn default() -> Self {
         Self { open: Arc::default(), facts: Cache::builder().max_capacity(FACTS_MAX).time_to_live(FACTS_FOR).build() }
     }
@@ -34,11 +34,11 @@ impl Default for Streams {
 /// A place among them, until it is dropped.
 #[derive(Debug)]
 pub(super) struct Place {
-    streams: Streams,
+    watchers: Watchers,
     tenant: TenantId,
 }
 
-impl Streams {
+impl Watchers {
     /// One more of that tenant's; none when there are enough.
     pub(super) fn begin(&self, tenant: TenantId) -> Option<Place> {
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
@@ -47,7 +47,7 @@ impl Streams {
             return None;
         }
         *count += 1;
-        Some(Place { streams: self.clone(), tenant })
+        Some(Place { watchers: self.clone(), tenant })
     }
 
     /// The facts of a tenant: as they were learnt a moment ago, or as `look` finds them. None when they cannot be learnt now.
@@ -59,7 +59,7 @@ impl Streams {
 
 impl Drop for Place {
     fn drop(&mut self) {
-        let mut open = self.streams.open.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut open = self.watchers.open.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(count) = open.get_mut(&self.tenant) {
             *count -= 1;
             if *count == 0 {
@@ -75,14 +75,14 @@ mod tests {
 
     #[test]
     fn a_tenant_has_so_many_and_its_neighbour_as_many() {
-        let streams = Streams::default();
+        let watchers = Watchers::default();
         let (a, b) = (TenantId::new(), TenantId::new());
-        let mut places: Vec<Place> = (0..STREAMS_PER_TENANT_MAX).filter_map(|_| streams.begin(a)).collect();
+        let mut places: Vec<Place> = (0..STREAMS_PER_TENANT_MAX).filter_map(|_| watchers.begin(a)).collect();
         assert_eq!(places.len(), STREAMS_PER_TENANT_MAX);
-        assert!(streams.begin(a).is_none() && streams.begin(b).is_some());
+        assert!(watchers.begin(a).is_none() && watchers.begin(b).is_some());
         places.pop();
-        assert!(streams.begin(a).is_some(), "a place that was given up is free");
+        assert!(watchers.begin(a).is_some(), "a place that was given up is free");
         places.clear();
-        assert!(streams.open.lock().unwrap().is_empty(), "nothing is kept of tenants nobody watches");
+        assert!(watchers.open.lock().unwrap().is_empty(), "nothing is kept of tenants nobody watches");
     }
 }
