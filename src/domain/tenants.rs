@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use sea_orm::{ActiveModelTrait, ColumnTrait, DatabaseConnection, DbErr, EntityTrait, IntoActiveModel, QueryFilter, QueryOrder, QuerySelect, Set, sea_query::OnConflict};
+use sea_orm::{ActiveModelTrait, ColumnTrait, DatabaseConnection, DatabaseTransaction, DbErr, EntityTrait, IntoActiveModel, QueryFilter, QueryOrder, QuerySelect, Set, sea_query::OnConflict};
 use secrecy::SecretString;
 use serde_json::{Value, json};
 use url::Url;
@@ -77,6 +77,12 @@ pub struct NewTenant {
     pub odoo: Option<NewOdoo>,
     /// Tools enabled by name; needed for plans with a number of tools.
     pub tools: Vec<String>,
+}
+
+/// A tenant that was checked and is about to be added.
+pub(super) struct PreparedTenant {
+    row: clients::Model,
+    tools: Vec<String>,
 }
 
 /// An Odoo connection as it is given.
@@ -155,6 +161,15 @@ impl Tenants {
     /// # Errors
     /// A blank name, an unknown plan, more tools than the plan allows, or the database.
     pub async fn tenant_add(&self, new: NewTenant, actor: &Actor) -> Result<TenantId, TenantError> {
+        let prepared = self.tenant_prepare(new, "active").await?;
+        let transaction = db::begin_write(&self.db).await?;
+        let id = self.tenant_insert(&transaction, prepared, actor).await?;
+        transaction.commit().await?;
+        Ok(id)
+    }
+
+    /// Checks a tenant about to be added, whose status is `active` or `pending`, and makes its data key.
+    pub(super) async fn tenant_prepare(&self, new: NewTenant, status: &str) -> Result<PreparedTenant, TenantError> {
         let name = checked_name(&new.name)?;
         let rnc = new.rnc.as_deref().map(checked_rnc).transpose()?;
         let odoo_url = new.odoo.as_ref().map(|odoo| checked_url(&odoo.url)).transpose()?;
@@ -175,7 +190,7 @@ impl Tenants {
             id: id.uuid(),
             name,
             rnc,
-            status: "active".to_owned(),
+            status: status.to_owned(),
             plan_code: plan.code,
             language: Language::Es.as_str().to_owned(),
             timezone: chrono_tz::America::Santo_Domingo.name().to_owned(),
@@ -191,15 +206,19 @@ impl Tenants {
             odoo_requests_per_second: None,
             version: 1,
         };
-        let after = public_json(&row);
-        let transaction = db::begin_write(&self.db).await?;
-        row.into_active_model().insert(&transaction).await?;
-        for tool in &new.tools {
-            tool_row(id, tool, ToolEdit { enabled: Some(true), ..ToolEdit::default() }).insert(&transaction).await?;
+        Ok(PreparedTenant { row, tools: new.tools })
+    }
+
+    /// Adds a prepared tenant.
+    pub(super) async fn tenant_insert(&self, transaction: &DatabaseTransaction, tenant: PreparedTenant, actor: &Actor) -> Result<TenantId, TenantError> {
+        let id = TenantId::from(tenant.row.id);
+        let after = public_json(&tenant.row);
+        tenant.row.into_active_model().insert(transaction).await?;
+        for tool in &tenant.tools {
+            tool_row(id, tool, ToolEdit { enabled: Some(true), ..ToolEdit::default() }).insert(transaction).await?;
         }
         let change = Change { tenant: Some(id), action: "tenant.add", subject: id.to_string(), before: None, after: Some(after) };
-        audit::record(&transaction, &self.clock, actor, change).await?;
-        transaction.commit().await?;
+        audit::record(transaction, &self.clock, actor, change).await?;
         Ok(id)
     }
 
