@@ -352,7 +352,7 @@ impl Tenants {
     pub async fn keys_rotate(&self, actor: &Actor) -> Result<usize, TenantError> {
         let mut count = 0;
         for row in clients::Entity::find().order_by_asc(clients::Column::Id).all(&self.db).await? {
-            let Some(sealed) = self.vault.data_key_rewrap(row.id.into(), &Sealed(row.data_key_sealed.clone()))? else { continue };
+            let Some(sealed) = self.vault.data_key_rewrap(TenantId::from(row.id), &Sealed(row.data_key_sealed.clone()))? else { continue };
             let transaction = db::begin_write(&self.db).await?;
             let done = clients::Entity::update_many()
                 .col_expr(clients::Column::DataKeySealed, sea_orm::sea_query::Expr::value(sealed.0))

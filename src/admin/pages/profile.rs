@@ -144,11 +144,12 @@ pub(super) fn email_changed(cx: &Cx, changed: &EmailChanged) {
 
 async fn page(cx: &Cx, user: &User, status: StatusCode, form: Option<&ProfileForm>, email_form: Option<&EmailForm>, at: &'static str, faults: Faults) -> Answer {
     let own = ProfileForm { name: user.name().to_owned(), language: user.language().as_str().to_owned(), version: user.version() };
+    let blank = EmailForm::default();
     let sessions = cx.state().users.session_list(user).await?;
     let view = View {
         form: form.unwrap_or(&own),
         email: user.email(),
-        email_form: email_form.unwrap_or(&EmailForm::default()),
+        email_form: email_form.unwrap_or(&blank),
         mail: cx.state().mail.configured(),
         second_factor: user.second_factor(),
         at,
