@@ -5,10 +5,12 @@
 
 use std::sync::LazyLock;
 
+pub mod answer;
 mod bound;
 pub mod confirm;
 pub mod cx;
 pub mod dispatch;
+pub mod doctor;
 pub mod error;
 pub mod platform;
 pub mod sales;
