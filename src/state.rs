@@ -16,6 +16,7 @@ use crate::domain::connections::Connections;
 use crate::domain::lanes::{LaneSettings, Lanes};
 use crate::domain::limits::{LimitSettings, Limits};
 use crate::domain::operations::Operations;
+use crate::domain::operator_keys::OperatorKeys;
 use crate::domain::reports::Reports;
 use crate::domain::settings::SettingsStore;
 use crate::domain::statements::Statements;
@@ -46,6 +47,8 @@ pub struct AppState {
     pub tokens: Tokens,
     /// People who sign in to the portal.
     pub users: Users,
+    /// Operators' API keys.
+    pub operator_keys: OperatorKeys,
     /// Warm Odoo clients.
     pub connections: Connections,
     /// Limits.
@@ -121,6 +124,7 @@ impl AppState {
             tenants,
             tokens,
             users,
+            operator_keys: OperatorKeys::new(db.clone(), clock.clone()),
             connections,
             limits: call_limits,
             usage,

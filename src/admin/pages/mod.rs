@@ -5,6 +5,7 @@ use std::sync::LazyLock;
 
 use super::route::{Menu, Route, RouteFacts, Who};
 
+mod api;
 mod client;
 mod client_danger;
 mod client_form;
@@ -42,6 +43,7 @@ pub(super) fn register() -> Vec<Route> {
         Route::new("/admin/profile", Who::SignedIn).get(profile::show).post(profile::save),
         Route::new("/admin/profile/password", Who::SignedIn).post(profile::password),
         Route::new("/admin/profile/sessions", Who::SignedIn).post(profile::session_end),
+        Route::new("/admin/api-docs", Who::Operator).get(api::show).menu("api", "webhook"),
     ]
 }
 
