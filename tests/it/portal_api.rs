@@ -268,9 +268,14 @@ async fn what_does_not_fit_is_told_so() {
             let refused = program.send(method, &path, &body).await;
             assert!(refused.failed(StatusCode::UNPROCESSABLE_ENTITY) && refused.fault() == field, "{body}: {refused:?}");
         }
-        for (query, field) in
-            [("usage?from=0001-01-01", "from"), ("audit?limit=0", "limit"), ("audit?limit=501", "limit"), (&format!("audit?service=true&client={}", tenant.id), "service")]
-        {
+        let long = format!("clients?search={}", "x".repeat(101));
+        for (query, field) in [
+            (long.as_str(), "search"),
+            ("usage?from=0001-01-01", "from"),
+            ("audit?limit=0", "limit"),
+            ("audit?limit=501", "limit"),
+            (&format!("audit?service=true&client={}", tenant.id), "service"),
+        ] {
             let refused = program.get(&format!("/admin/api/{query}")).await;
             assert!(refused.failed(StatusCode::UNPROCESSABLE_ENTITY) && refused.fault() == field, "{query}: {refused:?}");
         }

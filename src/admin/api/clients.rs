@@ -149,8 +149,11 @@ pub(super) struct ClientChanges {
 #[utoipa::path(get, path = "/admin/api/clients", tag = "clients", params(ClientsAsked), responses((status = 200, body = Page<ClientRow>, description = "A page of clients.")))]
 pub(super) async fn client_list(State(portal): State<Portal>, _: By, Asked(asked): Asked<ClientsAsked>) -> Result<Json<Page<ClientRow>>, ApiError> {
     let state = portal.state();
+    if asked.search.as_ref().is_some_and(|search| search.chars().count() > SEARCH_CHARS_MAX) {
+        return Err(ApiError::fault("search", format!("Search for {SEARCH_CHARS_MAX} characters at most.")));
+    }
     let filter = ClientFilter {
-        search: asked.search.map(|search| search.trim().chars().take(SEARCH_CHARS_MAX).collect::<String>()).filter(|search| !search.is_empty()),
+        search: asked.search.map(|search| search.trim().to_owned()).filter(|search| !search.is_empty()),
         plan: asked.plan,
         active: asked.active,
         odoo: asked.odoo,
