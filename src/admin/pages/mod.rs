@@ -7,6 +7,7 @@ use super::Cx;
 use super::route::{Menu, Route, RouteFacts, Who};
 
 mod agents;
+mod api;
 mod audit;
 mod billing;
 mod client;
@@ -125,6 +126,7 @@ pub(super) fn register() -> Vec<Route> {
         Route::new("/admin/profile/second-factor/confirm", Who::SignedIn).post(second_factor::confirm),
         Route::new("/admin/profile/second-factor/codes", Who::SignedIn).post(second_factor::codes),
         Route::new("/admin/profile/second-factor/off", Who::SignedIn).post(second_factor::off),
+        Route::new("/admin/api-docs", Who::Operator).get(api::show).menu("api", "webhook"),
     ]
 }
 
