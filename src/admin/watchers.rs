@@ -7,7 +7,7 @@ use std::time::Duration;
 use moka::future::Cache;
 
 use super::error::PageError;
-use crate::domain::onboarding::Onboarding;
+use super::pages::onboarding::Facts;
 use crate::ids::TenantId;
 
 /// Watchers of one tenant's pages open at once; who comes then reloads the page instead.
@@ -22,7 +22,7 @@ const FACTS_MAX: u64 = 1_000;
 #[derive(Clone, Debug)]
 pub(super) struct Watchers {
     open: Arc<Mutex<HashMap<TenantId, usize>>>,
-    facts: Cache<TenantId, Arc<Onboarding>>,
+    facts: Cache<TenantId, Arc<Facts>>,
 }
 
 impl Default for Watchers {
@@ -51,7 +51,7 @@ impl Watchers {
     }
 
     /// The facts of a tenant: as they were learnt a moment ago, or as `look` finds them. None when they cannot be learnt now.
-    pub(super) async fn facts(&self, tenant: TenantId, look: impl Future<Output = Result<Onboarding, PageError>>) -> Option<Arc<Onboarding>> {
+    pub(super) async fn facts(&self, tenant: TenantId, look: impl Future<Output = Result<Facts, PageError>>) -> Option<Arc<Facts>> {
         let learnt = self.facts.try_get_with(tenant, async { look.await.map(Arc::new) }).await;
         learnt.map_err(|error| tracing::warn!(?error, "how far a client has come could not be looked at")).ok()
     }

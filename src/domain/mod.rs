@@ -8,7 +8,6 @@ mod hours;
 pub mod lanes;
 pub mod limits;
 pub mod mail;
-pub mod onboarding;
 pub mod operations;
 pub mod operator_keys;
 pub mod padron_history;

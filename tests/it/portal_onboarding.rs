@@ -83,7 +83,7 @@ async fn the_list_ticks_itself_through_real_steps() {
         let page = owner.get(&path).await;
         assert_eq!(done(&page), ["account"]);
         assert!(
-            page.text.contains("RNC 131246796") && page.text.contains(&format!("data-stream=\"{path}\"")) && page.text.contains(&format!("href=\"{home}/odoo\"")),
+            page.text.contains("RNC 131-24679-6") && page.text.contains(&format!("data-stream=\"{path}\"")) && page.text.contains(&format!("href=\"{home}/odoo\"")),
             "{}",
             page.text
         );

@@ -5,12 +5,13 @@ use std::sync::Arc;
 use dunet::db::entities::logs;
 use dunet::domain::tenants::TenantEdit;
 use dunet::domain::users::Level;
-use dunet::text::{Language, text};
+use dunet::text::{Language, fill, text};
 use http::StatusCode;
 use sea_orm::{ColumnTrait, EntityTrait, QueryFilter};
 use serde_json::json;
 
 use crate::support::TestApp;
+use crate::support::calls::call;
 use crate::support::portal::{Browser, Page};
 
 /// A form for a token of that name.
@@ -245,6 +246,32 @@ async fn a_client_asks_for_another_plan() {
         assert_eq!(operator.post(&path, &format!("{path}/answered"), &[]).await.location(), path);
         assert!(!operator.get(&path).await.text.contains("marta@ferre.do"));
         assert_eq!(owner.post(&path, &format!("{path}/answered"), &[]).await.status, StatusCode::FORBIDDEN);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn the_month_stands_beside_the_plan() {
+    TestApp::everywhere(|app: Arc<TestApp>| async move {
+        let tenant = app.tenant_on("Ferretería", "gratis", dunet::odoo::ProtocolChoice::Auto).await;
+        let viewer = app.member(tenant.id, "luis@ferre.do", Level::Viewer).await;
+        let home = format!("/admin/clients/{}", tenant.id);
+        let say = |key: &str, facts: &[(&str, &str)]| fill(Language::Es, &format!("portal.client.{key}"), facts);
+        // The client's summary says the same.
+        let both = async |used: usize, wanted: &str| {
+            for path in [format!("{home}/plan"), home.clone()] {
+                let page = viewer.get(&path).await;
+                let bar = format!("value=\"{used}\"");
+                assert!(page.text.contains(&say("of_plan", &[("limit", "100")])) && page.text.contains(&bar) && page.text.contains(wanted), "{wanted}: {}", page.text);
+            }
+        };
+        both(0, &say("lasts", &[("forecast", "0")])).await;
+        // It began two hours ago and has used ninety: eight days and thirteen hours at ninety a day are to come.
+        let calls = |count: usize| (0..count).map(|_| call(tenant.id, "2026-11-22T13:00:00Z")).collect::<Vec<_>>();
+        app.made(&calls(90)).await;
+        both(90, &say("used_up", &[("day", "22 nov 2026"), ("forecast", "859")])).await;
+        app.made(&calls(10)).await;
+        both(100, &say("used_up_now", &[])).await;
     })
     .await;
 }

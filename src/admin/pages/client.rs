@@ -2,6 +2,7 @@
 
 use serde::Serialize;
 
+use super::plan::PlanUse;
 use crate::admin::Cx;
 use crate::admin::cx::{Answer, tenant_path};
 use crate::admin::error::PageError;
@@ -54,14 +55,8 @@ struct View {
     client: Head,
     odoo_host: String,
     odoo_database: String,
-    used: i64,
-    limit: Option<i64>,
-    percent: i64,
-    /// What the month will have used at this pace.
-    forecast: i64,
-    /// When the plan's calls will be used up at this pace; empty when they last.
-    used_up_on: String,
-    resets_on: String,
+    #[serde(flatten)]
+    usage: PlanUse,
     calls: i64,
     /// Per cent of thirty days, with one decimal; empty without calls.
     success: String,
@@ -112,12 +107,7 @@ fn view(client: Head, tenant: &Tenant, summary: &ClientSummary, last: Vec<LogRow
     View {
         odoo_host: tenant.odoo.as_ref().and_then(|odoo| odoo.url.host_str().map(str::to_owned)).unwrap_or_default(),
         odoo_database: tenant.odoo.as_ref().map(|odoo| odoo.database.clone()).unwrap_or_default(),
-        used: summary.usage.used,
-        limit: summary.usage.limit,
-        percent: summary.usage.percent.unwrap_or_default(),
-        forecast: summary.usage.forecast,
-        used_up_on: summary.usage.used_up_on.map(noon).unwrap_or_default(),
-        resets_on: noon(summary.usage.resets_on),
+        usage: PlanUse::of(&summary.usage),
         calls: summary.calls,
         success: summary.error_rate.map(|rate| format!("{:.1}", 100.0 - rate)).unwrap_or_default(),
         p95: seconds(summary.times.total.p95_ms),
@@ -133,14 +123,10 @@ fn view(client: Head, tenant: &Tenant, summary: &ClientSummary, last: Vec<LogRow
     }
 }
 
-/// A day of Santo Domingo as an instant of it, for the filter `day`.
-fn noon(day: chrono::NaiveDate) -> String {
-    format!("{day}T16:00:00Z")
-}
-
 /// What is open; nothing when all is done.
 fn tasks(path: &str, done: Onboarding) -> Vec<Task> {
-    let steps = [("odoo", done.odoo_connected, "/odoo"), ("tools", done.tools_chosen, "/tools"), ("token", done.token_made, "/tokens"), ("call", done.called, "/connect")];
+    let [_, odoo, tools, token, call] = done.done();
+    let steps = [("odoo", odoo, "/odoo"), ("tools", tools, "/tools"), ("token", token, "/tokens"), ("call", call, "/connect")];
     if steps.iter().all(|(_, done, _)| *done) {
         return Vec::new();
     }

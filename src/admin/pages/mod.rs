@@ -24,7 +24,7 @@ mod link;
 mod logs;
 mod members;
 mod metrics;
-mod onboarding;
+pub(super) mod onboarding;
 mod padron;
 mod panel;
 mod people;
@@ -85,6 +85,9 @@ pub(super) fn register() -> Vec<Route> {
         Route::new("/admin/configs", Who::Operator).get(configs::show).post(configs::save).menu("configs", "settings"),
         Route::new("/admin/clients/{id}", Who::Tenant).get(client::show).menu("summary", "gauge"),
         Route::new("/admin/clients/{id}/onboarding", Who::Tenant).get(onboarding::show).menu("onboarding", "list-checks"),
+        Route::new("/admin/clients/{id}/odoo", Who::Tenant).get(client_odoo::show).menu("odoo", "plug"),
+        Route::new("/admin/clients/{id}/odoo", Who::TenantOwner).post(client_odoo::save),
+        Route::new("/admin/clients/{id}/odoo/test", Who::TenantOwner).post(client_odoo::test).limited(),
         Route::new("/admin/clients/{id}/tools", Who::Tenant).get(tools::show).menu("tools", "wrench"),
         Route::new("/admin/clients/{id}/tools", Who::TenantOwner).post(tools::save),
         Route::new("/admin/clients/{id}/tokens", Who::Tenant).get(tokens::list).menu("tokens", "key-round"),
@@ -92,16 +95,10 @@ pub(super) fn register() -> Vec<Route> {
         Route::new("/admin/clients/{id}/tokens/rotate", Who::TenantOwner).post(tokens::rotate),
         Route::new("/admin/clients/{id}/tokens/revoke", Who::TenantOwner).post(tokens::revoke),
         Route::new("/admin/clients/{id}/connect", Who::Tenant).get(connect::show).post(connect::test).menu("connect", "bot"),
-        Route::new("/admin/clients/{id}/plan", Who::Tenant).get(plan::show).menu("plan", "wallet"),
-        Route::new("/admin/clients/{id}/plan", Who::TenantOwner).post(plan::ask),
-        Route::new("/admin/clients/{id}/plan/answered", Who::Operator).post(plan::answered),
         Route::new("/admin/clients/{id}/edit", Who::Operator).get(client_form::show).post(client_form::save),
         Route::new("/admin/clients/{id}/status", Who::Operator).post(client_danger::status),
         Route::new("/admin/clients/{id}/danger", Who::Operator).get(client_danger::show),
         Route::new("/admin/clients/{id}/delete", Who::Operator).post(client_danger::delete),
-        Route::new("/admin/clients/{id}/odoo", Who::Tenant).get(client_odoo::show).menu("odoo", "plug"),
-        Route::new("/admin/clients/{id}/odoo", Who::TenantOwner).post(client_odoo::save),
-        Route::new("/admin/clients/{id}/odoo/test", Who::TenantOwner).post(client_odoo::test).limited(),
         Route::new("/admin/clients/{id}/agents", Who::Tenant).get(agents::show).menu("agents", "bot"),
         Route::new("/admin/clients/{id}/metrics", Who::Tenant).get(metrics::show_own).menu("metrics", "activity"),
         Route::new("/admin/clients/{id}/metrics/csv", Who::Tenant).get(metrics::csv_own),
@@ -115,6 +112,9 @@ pub(super) fn register() -> Vec<Route> {
         Route::new("/admin/clients/{id}/usage/statement", Who::Tenant).get(statement::show),
         Route::new("/admin/clients/{id}/usage/statement/close", Who::Operator).post(statement::close),
         Route::new("/admin/clients/{id}/usage/statement/correct", Who::Operator).post(statement::correct),
+        Route::new("/admin/clients/{id}/plan", Who::Tenant).get(plan::show).menu("plan", "wallet"),
+        Route::new("/admin/clients/{id}/plan", Who::TenantOwner).post(plan::ask),
+        Route::new("/admin/clients/{id}/plan/answered", Who::Operator).post(plan::answered),
         Route::new("/admin/clients/{id}/audit", Who::Tenant).get(audit::of_client).menu("audit", "history"),
         Route::new("/admin/clients/{id}/audit/verify", Who::Tenant).post(audit::verify_one),
         Route::new("/admin/profile", Who::SignedIn).get(profile::show).post(profile::save),

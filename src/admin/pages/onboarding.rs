@@ -16,7 +16,8 @@ use crate::admin::cx::{Answer, tenant_path};
 use crate::admin::error::PageError;
 use crate::admin::watchers::Place;
 use crate::admin::{Cx, SIGN_IN_PATH};
-use crate::domain::onboarding::Onboarding;
+use crate::domain::reports::{LogRow, Onboarding};
+use crate::domain::tenants::rnc_formatted;
 use crate::domain::users::TenantAccess;
 use crate::tools::TOOLS;
 
@@ -69,24 +70,39 @@ pub(super) async fn show(cx: Cx, access: TenantAccess, headers: HeaderMap) -> An
     cx.page("pages/onboarding.html", view)
 }
 
-async fn facts(cx: &Cx, access: &TenantAccess) -> Result<Onboarding, PageError> {
-    let state = cx.state();
-    let names: Vec<&str> = TOOLS.iter().map(|tool| tool.facts().name).collect();
-    Ok(Onboarding::of(&state.db, &state.tenants, &state.clock, access.tenant(), &names).await?)
+/// What the steps tell.
+#[derive(Clone, Debug)]
+pub(in crate::admin) struct Facts {
+    name: String,
+    rnc: Option<String>,
+    odoo_host: Option<String>,
+    come: Onboarding,
+    /// The last call; none also when it is too old to be told.
+    last: Option<LogRow>,
 }
 
-fn list(cx: &Cx, access: &TenantAccess, facts: &Onboarding) -> List {
-    let done = facts.done();
+async fn facts(cx: &Cx, access: &TenantAccess) -> Result<Facts, PageError> {
+    let state = cx.state();
+    let tenant = state.tenants.tenant_find(access.tenant()).await?;
+    let names: Vec<&str> = TOOLS.iter().map(|tool| tool.facts().name).collect();
+    let come = state.reports.onboarding(&tenant, &names).await.map_err(PageError::internal)?;
+    let last = if come.called { state.reports.log_last(tenant.id, 1).await.map_err(PageError::internal)?.pop() } else { None };
+    let odoo_host = tenant.odoo.as_ref().and_then(|odoo| odoo.url.host_str().map(str::to_owned));
+    Ok(Facts { rnc: tenant.rnc.as_deref().map(rnc_formatted), name: tenant.name, odoo_host, come, last })
+}
+
+fn list(cx: &Cx, access: &TenantAccess, facts: &Facts) -> List {
+    let done = facts.come.done();
     let now = done.iter().position(|done| !done);
     let home = tenant_path(access.tenant());
     let say = |key: &str, pairs: &[(&str, &str)]| crate::text::fill(cx.language(), &format!("portal.onboarding.{key}"), pairs);
     let text = |at: usize| match (STEPS[at].0, done[at]) {
         ("account", _) => facts.rnc.as_ref().map_or_else(|| facts.name.clone(), |rnc| format!("{} · RNC {rnc}", facts.name)),
         ("odoo", true) => facts.odoo_host.clone().unwrap_or_default(),
-        ("tools", true) => say("tools_done", &[("count", &facts.tools.to_string())]),
-        ("token", true) if facts.tokens > 0 => say("token_done", &[("count", &facts.tokens.to_string())]),
+        ("tools", true) => say("tools_done", &[("count", &facts.come.tools.to_string())]),
+        ("token", true) if facts.come.tokens > 0 => say("token_done", &[("count", &facts.come.tokens.to_string())]),
         ("token", true) => String::new(),
-        ("call", true) => match &facts.call {
+        ("call", true) => match &facts.last {
             Some(call) => match &call.agent {
                 Some(agent) => say("call_done_by", &[("tool", &call.tool), ("agent", agent)]),
                 None => say("call_done", &[("tool", &call.tool)]),

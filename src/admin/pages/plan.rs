@@ -8,6 +8,7 @@ use crate::admin::cx::{Answer, Flash, tenant_path};
 use crate::admin::error::PageError;
 use crate::admin::forms::{Faults, Form};
 use crate::domain::plans::plan_rows;
+use crate::domain::reports::UsageAgainstPlan;
 use crate::domain::tenants::{Tenant, TenantError};
 use crate::domain::users::{Operator, TenantAccess};
 use crate::ids::TenantId;
@@ -30,10 +31,43 @@ struct View<'a> {
     client_path: String,
     action: String,
     may_ask: bool,
+    #[serde(flatten)]
+    usage: PlanUse,
     plans: Vec<PlanShown>,
     form: &'a Wish,
     faults: Faults,
     request: Option<Request>,
+}
+
+/// The month so far against the plan (`partials/plan_use.html`).
+#[derive(Serialize)]
+pub(super) struct PlanUse {
+    used: i64,
+    limit: Option<i64>,
+    percent: i64,
+    /// What the month will have used at this pace.
+    forecast: i64,
+    /// When the plan's calls will be used up at this pace; empty when they last.
+    used_up_on: String,
+    resets_on: String,
+}
+
+impl PlanUse {
+    pub(super) fn of(usage: &UsageAgainstPlan) -> Self {
+        Self {
+            used: usage.used,
+            limit: usage.limit,
+            percent: usage.percent.unwrap_or_default(),
+            forecast: usage.forecast,
+            used_up_on: usage.used_up_on.map(noon).unwrap_or_default(),
+            resets_on: noon(usage.resets_on),
+        }
+    }
+}
+
+/// A day of Santo Domingo as an instant of it, for the filter `day`.
+fn noon(day: chrono::NaiveDate) -> String {
+    format!("{day}T16:00:00Z")
 }
 
 #[derive(Serialize)]
@@ -83,6 +117,7 @@ fn path(tenant: TenantId) -> String {
 async fn page(cx: &Cx, access: &TenantAccess, status: StatusCode, form: &Wish, faults: Faults) -> Answer {
     let state = cx.state();
     let tenant: Tenant = state.tenants.tenant_find(access.tenant()).await?;
+    let usage = state.reports.usage_against_plan(&tenant).await.map_err(PageError::internal)?;
     let plans = plan_rows(&state.db).await.map_err(PageError::internal)?;
     let open = state.tenants.plan_request_open(&tenant).await?;
     let request = open.map(|open| Request {
@@ -105,6 +140,7 @@ async fn page(cx: &Cx, access: &TenantAccess, status: StatusCode, form: &Wish, f
         client_path: tenant_path(tenant.id),
         action: path(tenant.id),
         may_ask: access.may_change() && access.user().operator().is_none(),
+        usage: PlanUse::of(&usage),
         plans: shown.collect(),
         form,
         faults,
