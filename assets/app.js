@@ -427,18 +427,16 @@
       };
     });
     const flat = table.hasAttribute("data-horizontal");
-    const ticks = { color: ink, font: { family: "inherit", size: 13 } };
+    const family = getComputedStyle(document.body).fontFamily;
+    const ticks = { color: ink, font: { family, size: 13 } };
     const amounts = {
       beginAtZero: true, stacked: table.hasAttribute("data-stacked"), border: { display: false },
-      grid: { color: line }, ticks: { ...ticks, maxTicksLimit: 5, callback: (v) => short.format(v) + unit },
+      grid: { color: line }, ticks: { ...ticks, maxTicksLimit: 5, callback: (v) => (v < 1e5 ? number : short).format(v) + unit },
     };
     const names = {
       stacked: table.hasAttribute("data-stacked"), border: { color: line }, grid: { display: false },
       ticks: { ...ticks, maxRotation: 0, autoSkip: !flat, autoSkipPadding: 16 },
     };
-    const family = getComputedStyle(document.body).fontFamily;
-    ticks.font.family = family;
-    names.ticks.font = amounts.ticks.font = ticks.font;
     charts.get(table)?.destroy();
     box.hidden = false;
     let canvas = $("canvas", box);
@@ -496,6 +494,13 @@
 
   on("input", "input[data-confirm]", confirmation);
   improve(document);
+  // On a phone the row of tabs scrolls: show where one is.
+  for (const tab of $$(".tabs [aria-current]")) {
+    const row = tab.parentElement;
+    row.scrollLeft = tab.offsetLeft - row.offsetLeft - (row.clientWidth - tab.offsetWidth) / 2;
+  }
+  // A canvas does not wait for its font.
+  if (window.Chart) document.fonts?.load(`13px ${getComputedStyle(document.body).fontFamily}`).then(drawCharts, () => {});
   // A form that came back with faults: go to the first one.
   $("[aria-invalid=true]")?.focus();
 })();
