@@ -6,7 +6,7 @@ import path from "node:path";
 
 import { chromium } from "playwright-core";
 
-import { check } from "./report.mjs";
+import { check, witnesses } from "./report.mjs";
 
 const require = createRequire(import.meta.url);
 const AXE = fs.readFileSync(require.resolve("axe-core/axe.min.js"), "utf8");
@@ -52,6 +52,11 @@ export class Person {
     Object.assign(this, { context, base, width, theme });
     context.setDefaultTimeout(STEP_MS);
     context.on("page", (page) => this.#watch(page));
+    this.witness = async () => [
+      ...this.drain(),
+      ...(this.one ? [`at ${this.one.url()}: ${await this.one.locator("main").innerText({ timeout: 1000 }).catch(() => "")}`] : []),
+    ];
+    witnesses.add(this.witness);
   }
 
   async page() {
@@ -60,6 +65,7 @@ export class Person {
   }
 
   async close() {
+    witnesses.delete(this.witness);
     await this.context.close();
   }
 
@@ -111,8 +117,8 @@ export class Person {
   }
 }
 
-/** Looks at the page as it stands, in each theme: `name` for the lines and the pictures. */
-export async function look(person, name, { screens, themes = ["light", "dark"], note = "", quiet = false } = {}) {
+/** Looks at the page as it stands, in each theme: `name` for the pictures, `says` for the lines; `quiet` says nothing of what is good. */
+export async function look(person, name, { screens, themes = ["light", "dark"], says = name, quiet = false } = {}) {
   const page = await person.page();
   for (const theme of themes) {
     const faults = [];
@@ -125,7 +131,7 @@ export async function look(person, name, { screens, themes = ["light", "dark"], 
       faults.push(error.message);
     }
     faults.push(...person.drain());
-    if (!quiet || faults.length) check(`${name}${note}, ${person.width} px, ${theme}`, faults);
+    if (!quiet || faults.length) check(`${says}, ${person.width} px, ${theme}`, faults);
   }
 }
 
@@ -139,7 +145,7 @@ async function settled(page) {
 }
 
 export function fileName(name) {
-  return name.replace(/^\/admin\/?/, "").replace(/[{}]/g, "").replace(/[^a-z0-9]+/gi, "-").replace(/^-|-$/g, "") || "panel";
+  return name.replace(/\/admin\/?/, "").replace(/[{}]/g, "").replace(/[^a-z0-9]+/gi, "-").replace(/^-|-$/g, "") || "panel";
 }
 
 async function accessible(page) {

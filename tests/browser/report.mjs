@@ -4,6 +4,9 @@ const LINES_MAX = 6; // of what was wrong; the rest is a count
 
 export const counts = { passed: 0, failed: 0 };
 
+/** What else is worth knowing when a step fails: functions that say where a browser stands. */
+export const witnesses = new Set();
+
 /** One line. `faults` is a list of what is wrong; none is good. */
 export function check(name, faults = []) {
   if (!faults.length) {
@@ -24,7 +27,8 @@ export async function step(name, act) {
   try {
     value = await act();
   } catch (error) {
-    check(name, [error.message]);
+    const said = await Promise.all([...witnesses].map((witness) => witness()));
+    check(name, [error.message, ...said.flat()]);
     throw new TourEnded(name);
   }
   check(name);

@@ -47,7 +47,7 @@ export async function first(browser, service, { screens }) {
 
   await step("first: the link works once", async () => {
     const other = await Person.make(browser, service.base);
-    await other.open(service.firstLink, 410);
+    await other.open(service.firstLink, 404);
     await look(other, "enlace-gastado", { screens, themes: ["light"] });
     await other.close();
   });

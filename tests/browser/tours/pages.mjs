@@ -30,8 +30,10 @@ export async function everyPage(browser, service, { who, state, starts, screens,
       return [];
     }
     const page = await person.page();
+    const landed = kind(page.url());
+    if (landed !== name && seen.has(landed)) return []; // sent on to one that was looked at
     const links = await page.evaluate(() => [...document.querySelectorAll("a[href]")].map((link) => ({ href: link.href, file: link.hasAttribute("download") })));
-    await look(person, name, { screens, themes });
+    await look(person, prefix ? `${prefix}-${name}` : name, { screens, themes, says: `${who}: ${name}` });
     return links;
   };
   const visitPlain = async (address, name) => {
@@ -51,10 +53,9 @@ export async function everyPage(browser, service, { who, state, starts, screens,
     const is = kind(address);
     if (seen.has(is)) continue;
     seen.set(is, address);
-    const name = prefix ? `${prefix} ${is}` : is;
     const [found] = await Promise.all([
-      Promise.all(persons.map((person) => visit(person, address, name))),
-      bare ? visitPlain(address, name) : null,
+      Promise.all(persons.map((person) => visit(person, address, is))),
+      bare ? visitPlain(address, is) : null,
     ]);
     for (const { href, file } of found.flat()) {
       const url = new URL(href);
