@@ -22,7 +22,7 @@ use url::Url;
 
 use crate::config::{Config, Limits, ServeConfig};
 use crate::db;
-use crate::domain::usage::UsageWorker;
+use crate::domain::usage::{self, UsageWorker};
 use crate::http::HttpSettings;
 use crate::router;
 use crate::state::AppState;
@@ -56,6 +56,7 @@ impl Service {
         db::prepare(&state.db, state.config.no_migrate).await?;
         // Better no service than one that answers every call with an internal error.
         state.tenants.keys_check().await.context("the vault key does not fit the database")?;
+        state.settings.load().await.context("reading the settings")?;
         worker.recover().await;
         let address = SocketAddr::new(serve.host, serve.port);
         let listener = TcpListener::bind(address).await.with_context(|| format!("listening on {address} (is another program using the port? --port N takes another)"))?;
@@ -254,6 +255,12 @@ async fn housekeeping(state: AppState, stop: CancellationToken) {
         }
         if let Err(error) = state.tokens.last_used_flush().await {
             tracing::warn!(%error, "the last use of tokens could not be written");
+        }
+        let days = state.settings.get().usage_retention_days.unwrap_or(state.config.limits.usage_retention_days);
+        match usage::prune(&state.db, state.clock.now(), days).await {
+            Ok(0) => {}
+            Ok(calls) => tracing::info!(calls, days, "old calls were removed; their sums stay"),
+            Err(error) => tracing::warn!(%error, "old calls could not be removed"),
         }
     }
 }

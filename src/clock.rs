@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
-use chrono::{DateTime, Datelike, Duration, NaiveDate, Utc};
+use chrono::{DateTime, Datelike, Duration, NaiveDate, TimeZone, Utc};
 use chrono_tz::America::Santo_Domingo;
 
 /// Tells the time. Cheap to clone; clones of a fixed clock move together.
@@ -60,20 +60,49 @@ pub fn billing_month(at: DateTime<Utc>) -> i32 {
     local.year() * 100 + i32::try_from(local.month()).unwrap_or_default()
 }
 
+/// The day of an instant in Santo Domingo, as YYYYMMDD.
+#[must_use]
+pub fn billing_day(at: DateTime<Utc>) -> i32 {
+    day_number(local_day(at))
+}
+
+/// The day of an instant in Santo Domingo.
+#[must_use]
+pub fn local_day(at: DateTime<Utc>) -> NaiveDate {
+    at.with_timezone(&Santo_Domingo).date_naive()
+}
+
+/// A day as YYYYMMDD.
+#[must_use]
+pub fn day_number(day: NaiveDate) -> i32 {
+    day.year() * 10_000 + i32::try_from(day.month() * 100 + day.day()).unwrap_or_default()
+}
+
+/// Whole hours since 1970, UTC.
+#[must_use]
+pub fn hour_number(at: DateTime<Utc>) -> i32 {
+    i32::try_from(at.timestamp().div_euclid(3_600)).unwrap_or_default()
+}
+
+/// The instant at which a day begins in Santo Domingo.
+#[must_use]
+pub fn day_start(day: NaiveDate) -> DateTime<Utc> {
+    // The clocks there stand four hours behind all year round: midnight is there, once, every day.
+    Santo_Domingo.from_local_datetime(&day.and_time(chrono::NaiveTime::MIN)).earliest().map_or_else(|| day.and_time(chrono::NaiveTime::MIN).and_utc(), |at| at.to_utc())
+}
+
+/// The first day of a billing month (YYYYMM); none when there is no such month.
+#[must_use]
+pub fn month_start(month: i32) -> Option<NaiveDate> {
+    NaiveDate::from_ymd_opt(month / 100, u32::try_from(month % 100).ok()?, 1)
+}
+
 /// The day on which the billing month after `at` begins, in Santo Domingo.
 #[must_use]
 pub fn next_billing_month(at: DateTime<Utc>) -> NaiveDate {
     let local = at.with_timezone(&Santo_Domingo).date_naive();
     let (year, month) = if local.month() == 12 { (local.year() + 1, 1) } else { (local.year(), local.month() + 1) };
     NaiveDate::from_ymd_opt(year, month, 1).unwrap_or(local)
-}
-
-/// When the day of `at` began in Santo Domingo.
-#[must_use]
-pub fn day_start(at: DateTime<Utc>) -> DateTime<Utc> {
-    let midnight = at.with_timezone(&Santo_Domingo).date_naive().and_time(chrono::NaiveTime::MIN);
-    // The country has kept one offset since 1974: every midnight exists once.
-    midnight.and_local_timezone(Santo_Domingo).earliest().map_or(at, |start| start.with_timezone(&Utc))
 }
 
 #[cfg(test)]
@@ -85,6 +114,10 @@ mod tests {
         let before: DateTime<Utc> = "2027-01-01T03:59:59Z".parse().unwrap();
         let after: DateTime<Utc> = "2027-01-01T04:00:00Z".parse().unwrap();
         assert_eq!((billing_month(before), billing_month(after)), (202_612, 202_701));
+        assert_eq!((billing_day(before), billing_day(after)), (20_261_231, 20_270_101));
+        assert_eq!(day_start(local_day(after)), after);
+        assert_eq!(month_start(202_701).map(day_start), Some(after));
+        assert_eq!((month_start(202_713), hour_number(after)), (None, 499_660));
         assert_eq!(next_billing_month(before), NaiveDate::from_ymd_opt(2027, 1, 1).unwrap());
     }
 }

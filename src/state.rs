@@ -16,6 +16,9 @@ use crate::domain::connections::Connections;
 use crate::domain::lanes::{LaneSettings, Lanes};
 use crate::domain::limits::{LimitSettings, Limits};
 use crate::domain::operations::Operations;
+use crate::domain::reports::Reports;
+use crate::domain::settings::SettingsStore;
+use crate::domain::statements::Statements;
 use crate::domain::tenants::Tenants;
 use crate::domain::tokens::{TokenMemory, Tokens};
 use crate::domain::usage::{UsageSink, UsageWorker};
@@ -53,6 +56,12 @@ pub struct AppState {
     pub padron: Padron,
     /// Runs calls.
     pub dispatcher: Dispatcher,
+    /// What pages show.
+    pub reports: Reports,
+    /// Monthly statements.
+    pub statements: Statements,
+    /// What the operator sets while the service runs.
+    pub settings: SettingsStore,
     /// Follows changes made by other processes.
     pub changes: ChangeWatch,
     /// Writes under way; waited for at the end.
@@ -102,7 +111,8 @@ impl AppState {
             writes: Writes::new(vault, Operations::new(db.clone(), clock.clone()), call_limits.clone(), tasks.clone()),
             deadline: Duration::from_millis(limits.call_deadline_ms),
         });
-        let changes = ChangeWatch::new(db.clone(), clock.clone(), tokens.clone(), connections.clone());
+        let settings = SettingsStore::new(db.clone(), clock.clone());
+        let changes = ChangeWatch::new(db.clone(), clock.clone(), tokens.clone(), connections.clone(), settings.clone());
         let metrics = Metrics::new(TOOLS.iter().map(|tool| tool.facts().name).collect(), Code::ALL.iter().map(|code| code.as_str()).collect(), clock.now().timestamp());
         let state = Self {
             config: Arc::new(config),
@@ -116,6 +126,9 @@ impl AppState {
             usage,
             padron,
             dispatcher,
+            reports: Reports::new(db.clone(), clock.clone()),
+            statements: Statements::new(db.clone(), clock.clone(), settings.clone()),
+            settings,
             changes,
             tasks,
             metrics,

@@ -8,6 +8,9 @@ mod m20261122_000003_operations;
 mod m20261122_000004_padron;
 mod m20261122_000005_pace;
 mod m20261125_000006_people;
+mod m20261125_000007_reports;
+mod m20261125_000008_statements;
+pub mod rollups;
 mod tables;
 
 /// Runs the list.
@@ -24,6 +27,8 @@ impl MigratorTrait for Migrator {
             Box::new(m20261122_000004_padron::Migration),
             Box::new(m20261122_000005_pace::Migration),
             Box::new(m20261125_000006_people::Migration),
+            Box::new(m20261125_000007_reports::Migration),
+            Box::new(m20261125_000008_statements::Migration),
         ]
     }
 }

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use migration::{Migrator, MigratorTrait};
+use sea_orm::sqlx::Connection;
 use sea_orm::{
     ConnectOptions, ConnectionTrait, Database, DatabaseConnection, DatabaseTransaction, DbBackend, DbErr, EntityTrait, QuerySelect, SqliteTransactionMode, TransactionOptions,
     TransactionTrait,
@@ -36,6 +37,8 @@ pub async fn connect(url: &SecretString, connections_max: u32) -> anyhow::Result
             .foreign_keys(true)
             .busy_timeout(Duration::from_secs(ACQUIRE_TIMEOUT_S))
     });
+    // A full disk makes SQLite end a transaction by itself; sqlx goes on counting it, and that connection could begin no other.
+    options.map_sqlx_sqlite_before_acquire(|connection, _| Box::pin(std::future::ready(Ok(!connection.is_in_transaction()))));
     // The address may hold a password: the error names the kind of database only.
     let kind = text.split(':').next().unwrap_or_default().to_owned();
     Database::connect(options).await.with_context(|| format!("opening the {kind} database (DATABASE_URL)"))

@@ -85,12 +85,21 @@ pub async fn chain_verify(db: &impl ConnectionTrait, tenant: Option<TenantId>) -
     Ok(Ok(rows.len()))
 }
 
-/// The last row of a chain, which nobody else can lengthen before this transaction ends. On SQLite it holds the write lock already.
-async fn last(transaction: &DatabaseTransaction, tenant: Option<TenantId>) -> Result<Option<logs::Model>, DbErr> {
+/// Nobody else lengthens that chain before the transaction ends. On SQLite the transaction holds the write lock already.
+///
+/// # Errors
+/// The database does not answer.
+pub(super) async fn chain_lock(transaction: &DatabaseTransaction, tenant: Option<TenantId>) -> Result<(), DbErr> {
     if transaction.get_database_backend() == DbBackend::Postgres {
         let name = tenant.map_or_else(|| "service".to_owned(), |tenant| tenant.to_string());
         transaction.execute_unprepared(&format!("select pg_advisory_xact_lock(hashtextextended('dunet audit {name}', 0))")).await?;
     }
+    Ok(())
+}
+
+/// The last row of a chain, locked.
+async fn last(transaction: &DatabaseTransaction, tenant: Option<TenantId>) -> Result<Option<logs::Model>, DbErr> {
+    chain_lock(transaction, tenant).await?;
     chain(tenant).order_by_desc(logs::Column::Id).one(transaction).await
 }
 

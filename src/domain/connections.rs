@@ -122,6 +122,12 @@ impl Connections {
         self.lanes.paused()
     }
 
+    /// Which tenants' Odoos fail and are left alone at the moment.
+    #[must_use]
+    pub fn paused_tenants(&self) -> Vec<TenantId> {
+        self.lanes.paused_tenants()
+    }
+
     /// How a tenant's Odoo would be connected to, for the doctor.
     ///
     /// # Errors

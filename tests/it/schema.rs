@@ -1,7 +1,10 @@
 //! Migrations and entities describe the same tables, on both databases.
 
 use dunet::db;
-use dunet::db::entities::{api_tokens, client_tools, clients, configs, logs, memberships, operations, padron_imports, plans, sessions, tool_usage, user_links, users};
+use dunet::db::entities::{
+    api_tokens, client_tools, clients, configs, logs, memberships, operations, padron_imports, plans, sessions, statements, tool_usage, usage_days, usage_hours, usage_months,
+    user_links, users,
+};
 use sea_orm::{ConnectionTrait, DatabaseConnection, DbBackend, EntityTrait, IdenStatic, Iterable, QuerySelect, Statement};
 
 use crate::support::{Backend, backends, database};
@@ -74,6 +77,10 @@ async fn migrations_and_entities_agree() {
         same::<configs::Entity>(&db, &mut seen).await;
         same::<tool_usage::Entity>(&db, &mut seen).await;
         same::<operations::Entity>(&db, &mut seen).await;
+        same::<usage_months::Entity>(&db, &mut seen).await;
+        same::<usage_days::Entity>(&db, &mut seen).await;
+        same::<usage_hours::Entity>(&db, &mut seen).await;
+        same::<statements::Entity>(&db, &mut seen).await;
         same::<padron_imports::Entity>(&db, &mut seen).await;
         same::<users::Entity>(&db, &mut seen).await;
         same::<memberships::Entity>(&db, &mut seen).await;

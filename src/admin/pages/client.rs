@@ -5,7 +5,7 @@ use serde::Serialize;
 use crate::admin::Cx;
 use crate::admin::cx::Answer;
 use crate::admin::error::PageError;
-use crate::clock::day_start;
+use crate::clock::{day_start, local_day};
 use crate::domain::usage;
 use crate::domain::users::TenantAccess;
 
@@ -24,7 +24,7 @@ struct View {
 pub(super) async fn show(cx: Cx, access: TenantAccess) -> Answer {
     let state = cx.state();
     let tenant = state.tenants.tenant_find(access.tenant()).await?;
-    let calls = usage::calls_since(&state.db, Some(access.tenant()), day_start(state.clock.now())).await.map_err(PageError::internal)?;
+    let calls = usage::calls_since(&state.db, Some(access.tenant()), day_start(local_day(state.clock.now()))).await.map_err(PageError::internal)?;
     let view = View {
         name: tenant.name,
         rnc: tenant.rnc,

@@ -5,7 +5,7 @@ use serde::Serialize;
 use crate::admin::Cx;
 use crate::admin::cx::{Answer, home, tenant_path};
 use crate::admin::error::PageError;
-use crate::clock::day_start;
+use crate::clock::{day_start, local_day};
 use crate::domain::usage;
 use crate::domain::users::{Operator, User};
 
@@ -43,6 +43,6 @@ pub(super) async fn show(cx: Cx, user: User) -> Answer {
 async fn panel(cx: &Cx, _: &Operator) -> Answer {
     let state = cx.state();
     let tenants = state.tenants.tenant_counts().await?;
-    let calls = usage::calls_since(&state.db, None, day_start(state.clock.now())).await.map_err(PageError::internal)?;
+    let calls = usage::calls_since(&state.db, None, day_start(local_day(state.clock.now()))).await.map_err(PageError::internal)?;
     cx.page("pages/panel.html", Panel { clients_active: tenants.active, clients: tenants.all, calls_today: calls.all, calls_today_ok: calls.ok })
 }

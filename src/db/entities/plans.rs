@@ -22,6 +22,8 @@ pub struct Model {
     pub priority_support: bool,
     /// Order on pages.
     pub position: i32,
+    /// Counts edits.
+    pub version: i32,
 }
 
 /// No relations are loaded through entities.

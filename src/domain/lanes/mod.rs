@@ -72,6 +72,15 @@ impl Lanes {
         self.lanes.iter().map(|(_, lane)| lane.places.waiting()).sum()
     }
 
+    /// Which tenants' Odoos are left alone at the moment.
+    #[must_use]
+    pub fn paused_tenants(&self) -> Vec<TenantId> {
+        let mut tenants: Vec<TenantId> = self.lanes.iter().filter(|(_, lane)| lane.breaker.is_open()).map(|(_, lane)| lane.tenant).collect();
+        tenants.sort_unstable();
+        tenants.dedup();
+        tenants
+    }
+
     /// Tenants whose Odoo is left alone at the moment.
     #[must_use]
     pub fn paused(&self) -> usize {

@@ -1,6 +1,6 @@
 //! From the door to `tool_usage`: the sink takes records without waiting for the database, the worker delivers them in batches, exactly once.
 
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 use std::io;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use sea_orm::sea_query::OnConflict;
-use sea_orm::{DatabaseConnection, DbErr, EntityTrait, IntoActiveModel};
+use sea_orm::{ConnectionTrait, DatabaseConnection, DbErr, EntityTrait, IntoActiveModel, QueryTrait};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -16,7 +16,10 @@ use tokio_util::task::task_tracker::TaskTrackerToken;
 
 use super::UsageRecord;
 use super::journal::{Journal, Segment};
-use crate::db::entities::tool_usage;
+use super::live::{LiveCalls, LiveFeed};
+use super::rollup::roll_up;
+use crate::db::{self, entities::tool_usage};
+use crate::ids::TenantId;
 
 /// First and longest wait between tries while the database is away.
 const RETRY_FIRST: Duration = Duration::from_millis(200);
@@ -51,6 +54,7 @@ pub struct UsageSink {
     shared: Arc<Shared>,
     open: TaskTracker,
     cut: CancellationToken,
+    live: LiveFeed,
 }
 
 #[derive(Debug)]
@@ -88,12 +92,13 @@ impl UsageSink {
             failing: AtomicBool::new(false),
         });
         let worker = UsageWorker { db, shared: Arc::clone(&shared), batch_records_max: batch_records_max.clamp(1, BATCH_RECORDS_MAX), flush };
-        (Self { shared, open: TaskTracker::new(), cut: CancellationToken::new() }, worker)
+        (Self { shared, open: TaskTracker::new(), cut: CancellationToken::new(), live: LiveFeed::new() }, worker)
     }
 
     /// Takes a record: into the journal, else into memory. It waits for no database. When even memory is full the record is written to
     /// the log and counted as dropped.
     pub fn record(&self, record: &UsageRecord) {
+        self.live.tell(record);
         let row = super::row(record);
         if let Err(error) = self.shared.journal.append(&row) {
             let mut spilt = self.shared.spilt();
@@ -110,6 +115,12 @@ impl UsageSink {
         }
         self.shared.waiting.fetch_add(1, Ordering::Relaxed);
         self.shared.wake.notify_one();
+    }
+
+    /// Watches calls as they end: a tenant's, or everybody's.
+    #[must_use]
+    pub fn live(&self, tenant: Option<TenantId>) -> LiveCalls {
+        self.live.watch(tenant)
     }
 
     /// A request that may yet hand a record over; [`Self::cut_open`] waits until it is dropped.
@@ -349,10 +360,18 @@ fn is_refusal(error: &DbErr) -> bool {
     })
 }
 
+/// Stores a batch and adds it to the roll-ups, in one transaction: only rows that were not there yet count.
 async fn insert(db: &DatabaseConnection, batch: &[tool_usage::Model]) -> Result<(), DbErr> {
     if batch.is_empty() {
         return Ok(());
     }
+    let transaction = db::begin_write(db).await?;
     let rows = batch.iter().map(|row| row.clone().into_active_model());
-    tool_usage::Entity::insert_many(rows).on_conflict(OnConflict::column(tool_usage::Column::Id).do_nothing().to_owned()).exec_without_returning(db).await.map(|_| ())
+    let mut statement = tool_usage::Entity::insert_many(rows).on_conflict(OnConflict::column(tool_usage::Column::Id).do_nothing().to_owned()).into_query();
+    let inserted = transaction.query_all(statement.returning_col(tool_usage::Column::Id)).await?;
+    let mut inserted: HashSet<uuid::Uuid> = inserted.iter().map(|row| row.try_get("", "id")).collect::<Result<_, _>>()?;
+    // The first of two with the same id is the one that was stored.
+    let fresh: Vec<&tool_usage::Model> = batch.iter().filter(|row| inserted.remove(&row.id)).collect();
+    roll_up(&transaction, &fresh).await?;
+    transaction.commit().await
 }

@@ -12,6 +12,12 @@ use crate::ids::{TenantId, TokenId, UsageId};
 
 mod delivery;
 mod journal;
+mod live;
+mod prune;
+pub(super) mod rollup;
+
+pub use live::{LiveCall, LiveCalls, LiveEvent};
+pub use prune::{RETENTION_DAYS_MIN, prune};
 
 pub use delivery::{OpenRequest, UsageBacklog, UsageSink, UsageWorker};
 

@@ -1,0 +1,203 @@
+//! `cargo bench --bench portal [-- --rows N]`: what the portal's reports cost over many clients and calls, as a table.
+//!
+//! On PostgreSQL when `DUNET_TEST_POSTGRES` names a server (5,000,000 calls by default), else on SQLite (200,000). It makes a database of its
+//! own with 2,000 clients, a few of them much busier than the others, fills the roll-ups in bulk, and asks each report some times.
+//! Must: at most 10 queries and less than 50 ms each. Then it delivers calls of all clients as the service does.
+
+#![expect(clippy::print_stdout, clippy::disallowed_methods, reason = "a benchmark prints, measures time and reads its own arguments")]
+
+use std::future::Future;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use dunet::clock::Clock;
+use dunet::db;
+use dunet::domain::audit::Actor;
+use dunet::domain::reports::{AuditFilter, ClientFilter, ClientSort, DayRange, LogFilter, Reports};
+use dunet::domain::settings::SettingsStore;
+use dunet::domain::statements::Statements;
+use dunet::domain::tenants::{NewTenant, Tenants};
+use dunet::domain::usage::{Outcome, UsageRecord, UsageSink};
+use dunet::domain::vault::Vault;
+use dunet::ids::{TenantId, TokenId, UsageId};
+use sea_orm::{ConnectionTrait, DatabaseConnection, DbBackend};
+use secrecy::SecretString;
+use tokio_util::sync::CancellationToken;
+
+const CLIENTS: usize = 2_000;
+const TOOLS: [&str; 8] =
+    ["consultar_rnc_dgii", "buscar_contribuyente", "buscar_cliente", "crear_cliente", "buscar_productos", "crear_cotizacion", "ver_cotizacion", "odoo_contexto"];
+const TIMES: usize = 7;
+const DELIVERED: usize = 20_000;
+
+#[tokio::main]
+async fn main() {
+    let server = std::env::var("DUNET_TEST_POSTGRES").ok().filter(|url| !url.is_empty());
+    let args: Vec<String> = std::env::args().collect();
+    let given = args.iter().position(|arg| arg == "--rows").and_then(|at| args.get(at + 1)?.parse().ok());
+    let rows = given.unwrap_or(if server.is_some() { 5_000_000 } else { 200_000 });
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let name = format!("bench{}", uuid::Uuid::new_v4().simple());
+    let url = match &server {
+        Some(server) => {
+            let admin = sea_orm::Database::connect(server).await.expect("the PostgreSQL answers");
+            admin.execute_unprepared(&format!("create database {name}")).await.expect("a new database");
+            let mut url: url::Url = server.parse().expect("an address");
+            url.set_path(&name);
+            url.to_string()
+        }
+        None => format!("sqlite://{}?mode=rwc", folder.path().join("bench.db").display()),
+    };
+    let mut db = db::connect(&SecretString::from(url), 10).await.expect("a database");
+    db::migrate(&db).await.expect("migrated");
+    let clock = Clock::system();
+    let clients = make(&db, &clock, rows).await;
+    let queries = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&queries);
+    db.set_metric_callback(move |_| {
+        counted.fetch_add(1, Ordering::Relaxed);
+    });
+    println!("\n| report | queries | ms, median | ms, worst | |\n|---|---|---|---|---|");
+    reports(&db, &clock, &clients, &queries).await;
+    deliver(&db, &clock, &clients, folder.path()).await;
+    drop(db);
+    if let Some(server) = server {
+        let admin = sea_orm::Database::connect(&server).await.expect("the PostgreSQL answers");
+        drop(admin.execute_unprepared(&format!("drop database {name} with (force)")).await);
+    }
+}
+
+/// The clients through the house, their calls by one statement: a client's share falls with its number, times are spread over 400 days.
+async fn make(db: &DatabaseConnection, clock: &Clock, rows: usize) -> Vec<TenantId> {
+    let began = Instant::now();
+    let tenants = Tenants::new(db.clone(), Vault::from_keys(&[7; 32], None), clock.clone());
+    let mut clients = Vec::with_capacity(CLIENTS);
+    for number in 0..CLIENTS {
+        let plan = ["basic", "pro"][number % 2];
+        let new = NewTenant { name: format!("Cliente {number:04} SRL"), rnc: Some(format!("1{number:08}")), plan: plan.to_owned(), odoo: None, tools: Vec::new() };
+        clients.push(tenants.tenant_add(new, &Actor::service()).await.expect("a client"));
+    }
+    println!("{CLIENTS} clients in {:.1} s", began.elapsed().as_secs_f64());
+    let began = Instant::now();
+    db.execute_unprepared("create table numbered (k integer primary key, id uuid)").await.expect("a table");
+    for (number, client) in clients.iter().enumerate() {
+        let id = client.uuid().simple().to_string();
+        let literal = if db.get_database_backend() == DbBackend::Postgres { format!("'{id}'") } else { format!("x'{id}'") };
+        db.execute_unprepared(&format!("insert into numbered values ({number}, {literal})")).await.expect("a row");
+    }
+    let tools = TOOLS.iter().enumerate().fold(String::from("case n * 7 % 8"), |sql, (at, tool)| format!("{sql} when {at} then '{tool}'")) + " end";
+    let outcome = "case when n % 29 = 0 then 'error' when n % 53 = 0 then 'refused' else 'ok' end";
+    let code = "case when n % 29 = 0 then 'no_encontrado' when n % 53 = 0 then 'limite_de_llamadas' end";
+    let columns = "id, client_id, token_id, tool, agent, outcome, error_code, counted, billing_month, total_us, odoo_us, odoo_requests, request_id, started_at";
+    let fields = format!("null, {tools}, 'Claude ' || n % 5, {outcome}, {code}, n % 53 <> 0");
+    let sql = match db.get_database_backend() {
+        DbBackend::Postgres => format!(
+            "insert into tool_usage ({columns}) select gen_random_uuid(), c.id, {fields}, cast(to_char(at at time zone 'UTC' - interval '4 hours', 'YYYYMM') as integer), \
+             500 + n % 900000, case when n % 3 = 0 then 0 else 400 + n % 800000 end, case when n % 3 = 0 then 0 else 1 end, gen_random_uuid()::text, at \
+             from (select n, now() - interval '400 days' * ((n * 7919 % {rows})::float8 / {rows}) as at, floor({CLIENTS} * power(random(), 3))::integer as c from generate_series(1::bigint, {rows}) n) g \
+             join numbered c on c.k = g.c"
+        ),
+        _ => format!(
+            "with recursive g(n) as (select 1 union all select n + 1 from g where n < {rows}), \
+             h as (select n, strftime('%Y-%m-%dT%H:%M:%S+00:00', 'now', '-' || (400 * 86400 * (n * 7919 % {rows}) / {rows}) || ' seconds') as at, n * 31 % {CLIENTS} * (n * 17 % {CLIENTS}) / {CLIENTS} as c from g) \
+             insert into tool_usage ({columns}) select randomblob(16), c.id, {fields}, cast(strftime('%Y%m', at, '-4 hours') as integer), \
+             500 + n % 900000, case when n % 3 = 0 then 0 else 400 + n % 800000 end, case when n % 3 = 0 then 0 else 1 end, hex(randomblob(16)), at from h join numbered c on c.k = h.c"
+        ),
+    };
+    db.execute_unprepared(&sql).await.expect("calls");
+    db.execute_unprepared("drop table numbered").await.expect("dropped");
+    println!("{rows} calls in {:.1} s", began.elapsed().as_secs_f64());
+    let began = Instant::now();
+    migration::rollups::fill(db).await.expect("rolled up");
+    println!("rolled up in {:.1} s", began.elapsed().as_secs_f64());
+    let tidied = if db.get_database_backend() == DbBackend::Postgres { "vacuum analyze" } else { "analyze" };
+    db.execute_unprepared(tidied).await.expect("analysed");
+    clients
+}
+
+async fn reports(db: &DatabaseConnection, clock: &Clock, clients: &[TenantId], queries: &AtomicUsize) {
+    let reports = Reports::new(db.clone(), clock.clone());
+    let tenants = Tenants::new(db.clone(), Vault::from_keys(&[7; 32], None), clock.clone());
+    let settings = SettingsStore::new(db.clone(), clock.clone());
+    let statements = Statements::new(db.clone(), clock.clone(), settings);
+    let (month, year) = (DayRange::last_days(clock.now(), 30), DayRange::last_days(clock.now(), 400));
+    let busiest = clients[0];
+    let tenant = tenants.tenant_find(busiest).await.expect("a client");
+    let paused: Vec<TenantId> = clients.iter().copied().take(5).collect();
+    let all = LogFilter::default();
+    let of = |tenant| LogFilter { tenant: Some(tenant), ..LogFilter::default() };
+    let last_month = dunet::clock::billing_month(clock.now() - chrono::Duration::days(31));
+    let search = ClientFilter { search: Some("cliente 19".to_owned()), ..ClientFilter::default() };
+    row("panel, 30 days", queries, || reports.panel(month, &paused)).await;
+    row("panel, 400 days", queries, || reports.panel(year, &paused)).await;
+    row("clients by name", queries, async || reports.client_rows(&ClientFilter::default(), ClientSort::Name, None).await).await;
+    row("clients by calls", queries, async || reports.client_rows(&ClientFilter::default(), ClientSort::Calls, None).await).await;
+    row("clients, searched", queries, || reports.client_rows(&search, ClientSort::Name, None)).await;
+    row("client, the busiest", queries, || reports.client_summary(&tenant, &TOOLS, false)).await;
+    row("its tools", queries, || reports.client_tools(&tenant, &TOOLS)).await;
+    row("its agents", queries, || reports.agents_seen(busiest)).await;
+    row("its metrics, 400 days", queries, || reports.metrics(year, Some(busiest))).await;
+    row("metrics, 30 days", queries, || reports.metrics(month, None)).await;
+    row("metrics, 400 days", queries, || reports.metrics(year, None)).await;
+    row("log", queries, || reports.log_page(&all, None, 100)).await;
+    row("log of a client", queries, async || reports.log_page(&of(busiest), None, 100).await).await;
+    row("log, errors", queries, async || reports.log_page(&LogFilter { outcome: Some("error".to_owned()), ..all.clone() }, None, 100).await).await;
+    row("log, a request that is not there", queries, async || reports.log_page(&LogFilter { request_id: Some("zzz".to_owned()), ..all.clone() }, None, 100).await).await;
+    row("log, the end", queries, async || reports.log_page(&LogFilter { to: Some(clock.now() - chrono::Duration::days(390)), ..all.clone() }, None, 100).await).await;
+    row("audit", queries, async || reports.audit_page(&AuditFilter::default(), None, 50).await).await;
+    row("statement", queries, || statements.statement(busiest, dunet::clock::billing_month(clock.now()))).await;
+    row("statements of a month", queries, async || {
+        // Clients of this bench were made today: only the running month has them.
+        let _ = statements.month_page(last_month, None).await;
+        statements.month_page(dunet::clock::billing_month(clock.now()), None).await
+    })
+    .await;
+}
+
+/// Asks some times and prints a line of the table; the first, cold time is not counted.
+async fn row<T, E: std::fmt::Debug, F: Future<Output = Result<T, E>>>(what: &str, queries: &AtomicUsize, ask: impl Fn() -> F) {
+    drop(ask().await.expect("an answer"));
+    let mut times = Vec::with_capacity(TIMES);
+    queries.store(0, Ordering::Relaxed);
+    for _ in 0..TIMES {
+        let began = Instant::now();
+        drop(std::hint::black_box(ask().await.expect("an answer")));
+        times.push(began.elapsed());
+    }
+    times.sort_unstable();
+    let ms = |time: Duration| time.as_secs_f64() * 1_000.0;
+    let each = queries.load(Ordering::Relaxed) / TIMES;
+    let good = ms(times[TIMES / 2]) < 50.0 && each <= 10;
+    println!("| {what} | {each} | {:.1} | {:.1} | {} |", ms(times[TIMES / 2]), ms(times[TIMES - 1]), if good { "" } else { "too much" });
+}
+
+/// Calls of all clients in turn, the worst for roll-ups, and of one client, the usual under load.
+async fn deliver(db: &DatabaseConnection, clock: &Clock, clients: &[TenantId], folder: &std::path::Path) {
+    for (what, clients) in [("all clients in turn", clients), ("one client", &clients[..1])] {
+        let (sink, worker) = UsageSink::new(db.clone(), folder.join(what), 50_000, 500, Duration::from_millis(1));
+        for number in 0..DELIVERED {
+            sink.record(&UsageRecord {
+                id: UsageId::new(),
+                tenant: clients[number % clients.len()],
+                token: TokenId::new(),
+                tool: TOOLS[number % TOOLS.len()],
+                agent: None,
+                outcome: Outcome::Ok,
+                error_code: None,
+                counted: true,
+                total_us: 1_000,
+                odoo_us: 0,
+                odoo_requests: 0,
+                request_id: UsageId::new().to_string(),
+                started_at: clock.now(),
+            });
+        }
+        let began = Instant::now();
+        let stop = CancellationToken::new();
+        stop.cancel();
+        worker.run(stop).await;
+        println!("\ndelivered: {DELIVERED} calls of {what} in {:.2} s, {:.0} a second", began.elapsed().as_secs_f64(), DELIVERED as f64 / began.elapsed().as_secs_f64());
+        assert_eq!(sink.backlog().records, 0, "all of them");
+    }
+}
