@@ -76,6 +76,11 @@ export class Person {
       if (message.text().startsWith("Failed to load resource")) return;
       this.faults.push(`console: ${message.text()}`);
     });
+    // Leaving a form that is half filled in is asked for; nothing else may stop a page.
+    page.on("dialog", (dialog) => {
+      if (dialog.type() !== "beforeunload") this.faults.push(`asks: ${dialog.message()}`);
+      dialog.accept().catch(() => {}); // the page may be gone
+    });
     page.on("pageerror", (error) => this.faults.push(`script: ${error.message}`));
     page.on("request", (request) => {
       if (!request.url().startsWith(`${this.base}/`) && !/^(data|blob):/.test(request.url())) this.faults.push(`asks another host: ${request.url()}`);

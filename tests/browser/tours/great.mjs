@@ -1,83 +1,170 @@
-// The way of a client: made by the operator, its owner invited, Odoo connected, a token, a call by a real MCP client, and the call on the pages.
+// The way of a client: made by the operator, its owner invited, Odoo connected, a token, calls by a real MCP client, and the calls on the pages
+// that were open meanwhile. Everything by the pages' own buttons.
 
 import assert from "node:assert/strict";
-import fs from "node:fs/promises";
-import path from "node:path";
 
-import { Person, look } from "../portal.mjs";
+import { PHONE, Person, look } from "../portal.mjs";
 import { check, eventually, step } from "../report.mjs";
 import { Child } from "../service.mjs";
 
-const CLIENT = { name: "Ferretería El Progreso", rnc: "131793916" };
+const RNC = { number: "131793916", name: /INDEXA/ }; // in every made-up listing
 const OWNER = { email: "duena@elprogreso.do", name: "Dulce Dueña", password: "tornillo clavo martillo 5" };
+const VIEWER = { email: "contable@elprogreso.do", name: "Carla Contable", password: "factura recibo balance 4" };
+const AGENT = new URL("../agent.py", import.meta.url).pathname;
 
 export async function great(browser, service, { operator, odoo, screens }) {
   const boss = await Person.make(browser, service.base, { state: operator });
   const desk = await boss.page();
 
-  const tenant = await step("client: the operator makes one", async () => {
-    const secret = path.join(service.folder, "odoo.secret");
-    await fs.writeFile(secret, odoo.secret, { mode: 0o600 });
-    const said = await service.run("tenant", "add", "--json", "--name", CLIENT.name, "--rnc", CLIENT.rnc, "--plan", "pro",
-      "--odoo-url", odoo.url, "--odoo-db", odoo.database, "--odoo-user", odoo.login, "--odoo-secret-file", secret).done();
-    return JSON.parse(said).id;
+  const at = await step("client: the operator makes one; the padrón knows its name", async () => {
+    await boss.open("/admin/clients");
+    await desk.locator('a[href="/admin/clients/new"]').first().click();
+    await desk.locator("#rnc").fill(RNC.number);
+    await desk.locator('button[value="look_up"]').click();
+    await eventually(async () => assert.match(await desk.locator("#name").inputValue(), RNC.name));
+    await look(boss, "clients-new-encontrado", { screens, quiet: true });
+    await desk.locator("#plan").selectOption("pro");
+    await submit(desk, "/admin/clients/new");
+    await desk.waitForURL(/\/admin\/clients\/[0-9a-f-]{36}/);
+    return new URL(desk.url()).pathname.split("/").slice(0, 4).join("/");
   });
-  const at = `/admin/clients/${tenant}`;
 
-  const invitation = await step("client: the operator invites its owner, by a link that is shown once", async () => {
+  const owner = await joined(browser, service, { boss, at, who: OWNER, level: "owner", width: PHONE, screens });
+  const phone = await owner.page();
+
+  await step("client: the list of first steps begins with its Odoo", async () => {
+    await owner.open(`${at}/onboarding`);
+    await phone.locator("#step-odoo.is-now a").click();
+    await phone.waitForURL(`**${at}/odoo`);
+  });
+  await step("client: a wrong key: the test says what is wrong, and what to do", async () => {
+    await phone.locator("#url").fill(odoo.url);
+    await phone.locator("#database").fill(odoo.database);
+    await phone.locator("#login").fill(odoo.login);
+    await phone.locator("#secret").fill("esta-no-es-la-clave");
+    await phone.locator("button[data-stream-to]").click();
+    await phone.locator("#doctor .step-bad small").first().waitFor();
+    await phone.locator("form button[aria-busy]").waitFor({ state: "detached" });
+    await look(owner, "clients-id-odoo-mal", { screens, quiet: true });
+  });
+  await step(`client: connected to ${odoo.kind}: every step of the test is good, and it is saved`, async () => {
+    await phone.locator("#secret").fill(odoo.secret);
+    await phone.locator("button[data-stream-to]").click();
+    await phone.locator("#doctor .step").first().waitFor();
+    await phone.locator("form button[aria-busy]").waitFor({ state: "detached" });
+    assert.equal(await phone.locator("#doctor .step-bad").count(), 0, await phone.locator("#doctor").innerText());
+    assert.ok((await phone.locator("#doctor .step-ok").count()) >= 4, await phone.locator("#doctor").innerText());
+    await look(owner, "clients-id-odoo-bien", { screens, quiet: true });
+    await submit(phone, `${at}/odoo`);
+    await phone.locator(".flash-ok").waitFor();
+    assert.equal(await phone.locator("#secret").inputValue(), "", "the key comes back to the page");
+    await owner.open(`${at}/onboarding`);
+    await phone.locator("#step-odoo.is-done").waitFor();
+  });
+
+  const token = await step("client: a token, shown once", async () => {
+    await owner.open(`${at}/tokens`);
+    await phone.locator("#name").fill("Claude de ventas");
+    await submit(phone, `${at}/tokens`);
+    const text = await phone.locator("#tok").inputValue();
+    assert.match(text, /^dunet_live_/);
+    await look(owner, "clients-id-tokens-nuevo", { screens, quiet: true });
+    await phone.reload();
+    assert.equal(await phone.locator("#tok").count(), 0, "the token shows again");
+    assert.ok(!(await phone.content()).includes(text), "the token is still in the page");
+    return text;
+  });
+  await step("client: the page tries it as an agent would", async () => {
+    await owner.open(`${at}/connect`);
+    await phone.locator("#token").fill(token);
+    await submit(phone, `${at}/connect`);
+    await phone.locator("#test .step").first().waitFor();
+    assert.equal(await phone.locator("#test .step-bad").count(), 0, await phone.locator("#test").innerText());
+    await look(owner, "clients-id-connect-probado", { screens, quiet: true });
+  });
+
+  await step("client: an agent calls; the open pages tell of it by themselves", async () => {
+    await owner.open(`${at}/onboarding`);
+    await phone.locator("#step-call.is-now").waitFor();
+    await boss.open("/admin/logs");
+    await desk.locator("[data-live-state].status-wait").waitFor();
+    const found = await call(service, token, "consultar_rnc_dgii", { rnc: RNC.number });
+    assert.ok(!found.error && found.tools.includes("consultar_rnc_dgii") && RNC.name.test(found.text), JSON.stringify(found));
+    await desk.locator("#log tr[data-herramienta=consultar_rnc_dgii]").waitFor();
+    await phone.locator("#step-call.is-done").waitFor();
+    const here = await call(service, token, "odoo_contexto", {});
+    assert.ok(!here.error, here.text);
+    await desk.locator("#log tr[data-herramienta=odoo_contexto]").waitFor();
+    const wrong = await call(service, token, "consultar_rnc_dgii", { rnc: "12345" });
+    assert.ok(wrong.error, JSON.stringify(wrong));
+    await desk.locator("#log tr[data-resultado]:not([data-resultado=ok]) .status:not(.status-ok)").waitFor();
+    await look(boss, "logs-en-vivo", { screens, quiet: true });
+    await look(owner, "clients-id-onboarding-listo", { screens, quiet: true });
+  });
+  await step("client: what was sent is nowhere on the pages", async () => {
+    assert.ok(!(await desk.content()).includes("12345"), "the log shows a value of an argument");
+  });
+  await step("client: its figures know the calls", async () => {
+    for (const address of ["/admin", at, "/admin/metrics", `${at}/metrics`]) {
+      await eventually(async () => {
+        await boss.open(address);
+        const figures = await desk.locator(".stat-value").allInnerTexts();
+        assert.ok(figures.some((figure) => figure.trim() === "3"), `${address}: three calls, and the page says ${figures.join(", ")}`);
+      });
+    }
+  });
+
+  const viewer = await joined(browser, service, { boss, at, who: VIEWER, level: "viewer", width: PHONE });
+  await step("client: who may only read is offered nothing else, and another client is not there", async () => {
+    await viewer.open(`${at}/tokens`);
+    assert.equal(await (await viewer.page()).locator(`main form[method=post]`).count(), 0);
+    await viewer.open("/admin/clients", 404).catch(() => viewer.open("/admin/clients", 403));
+    await viewer.open(at.replace(/.{4}$/, (end) => (end === "0000" ? "1111" : "0000")), 404);
+  });
+  check("client: nothing else was said on the way", [...boss.drain(), ...owner.drain(), ...viewer.drain()]);
+
+  const members = [];
+  for (const [who, person] of [["owner", owner], ["viewer", viewer]]) members.push({ who, state: await person.context.storageState() });
+  for (const person of [boss, owner, viewer]) await person.close();
+  return { path: at, members, token };
+}
+
+/** The button that sends the form to that address. */
+async function submit(page, action) {
+  await page.locator(`form[action="${action}"] button[type=submit]:visible:not([formaction], [aria-hidden], [name=act])`).first().click();
+}
+
+/** Invited by a link, which shows once, and with an account. */
+async function joined(browser, service, { boss, at, who, level, width, screens }) {
+  const desk = await boss.page();
+  const link = await step(`client: the operator invites ${level === "owner" ? "its owner" : "somebody who may read"}, by a link that shows once`, async () => {
     await boss.open(`${at}/members`);
-    await desk.getByLabel(/correo/i).fill(OWNER.email);
-    await desk.locator("#level").selectOption("owner");
-    await desk.locator(`form[action="${at}/members"] button[type=submit]`).click();
-    await desk.locator("#link").waitFor();
-    const link = await desk.locator("#link").inputValue();
-    await look(boss, "clients-id-members-invitacion", { screens, quiet: true });
+    await desk.locator("#email").fill(who.email);
+    await desk.locator("#level").selectOption(level);
+    await submit(desk, `${at}/members`);
+    const text = await desk.locator("#link").inputValue();
+    if (screens) await look(boss, "clients-id-members-invitacion", { screens, quiet: true });
     await desk.reload();
     assert.equal(await desk.locator("#link").count(), 0, "the link shows again");
-    return link;
+    return text;
   });
-
-  const member = await Person.make(browser, service.base, { width: 390 });
-  const phone = await member.page();
-  await step("client: its owner opens it on a telephone and chooses a password", async () => {
-    await member.open(invitation);
-    await phone.getByLabel(/^nombre/i).fill(OWNER.name);
-    await phone.locator("#password").fill(OWNER.password);
-    await look(member, "enlace-invitacion", { screens, quiet: true });
-    await phone.locator("form button[type=submit]").click();
-    await phone.waitForURL((url) => url.pathname.startsWith("/admin") && !url.pathname.startsWith("/admin/enlace"));
+  const person = await Person.make(browser, service.base, { width });
+  const page = await person.page();
+  await step(`client: ${who.name} opens it on a telephone and chooses a password`, async () => {
+    await person.open(link);
+    await page.locator("#name").fill(who.name);
+    await page.locator("#password").fill(who.password);
+    if (screens) await look(person, "enlace-invitacion", { screens, quiet: true });
+    await page.locator("main form button[type=submit]").click();
+    await page.waitForURL((url) => !url.pathname.startsWith("/admin/enlace"));
+    await eventually(async () => assert.ok(new URL(page.url()).pathname.startsWith(at), page.url()));
   });
+  return person;
+}
 
-  const token = await step("client: a token", async () => {
-    const said = await service.run("token", "issue", "--json", "--tenant", tenant, "--name", "Claude de ventas").done();
-    return JSON.parse(said).token;
-  });
-
-  await step("client: an agent calls", async () => {
-    const call = async (tool, args) => {
-      const env = { MCP_URL: `${service.base}/mcp`, MCP_TOKEN: token };
-      const said = await new Child(process.env.AGENT_PYTHON, [new URL("../agent.py", import.meta.url).pathname, tool, JSON.stringify(args)], { env }).done();
-      return JSON.parse(said);
-    };
-    const taxpayer = await call("consultar_rnc_dgii", { rnc: CLIENT.rnc });
-    assert.ok(!taxpayer.error && taxpayer.tools.includes("consultar_rnc_dgii"), JSON.stringify(taxpayer));
-    const context = await call("odoo_contexto", {});
-    assert.ok(!context.error, context.text);
-    const bad = await call("consultar_rnc_dgii", { rnc: "12345" });
-    assert.ok(bad.error, JSON.stringify(bad));
-  });
-
-  await step("client: its figures know the calls", async () => {
-    await eventually(async () => {
-      await boss.open(at);
-      const figures = await desk.locator(".stat-value").allInnerTexts();
-      assert.ok(figures.includes("3"), `three calls, and the page says ${figures.join(", ")}`);
-    });
-  });
-  check("client: nothing else was said on the way", [...boss.drain(), ...member.drain()]);
-
-  const members = [{ who: "owner", state: await member.context.storageState() }];
-  await boss.close();
-  await member.close();
-  return { path: at, members };
+/** One call by the Python SDK. */
+export async function call(service, token, tool, args) {
+  const env = { MCP_URL: `${service.base}/mcp`, MCP_TOKEN: token };
+  const said = await new Child(process.env.AGENT_PYTHON, [AGENT, tool, JSON.stringify(args)], { env }).done();
+  return JSON.parse(said.trim().split("\n").at(-1));
 }
