@@ -6,10 +6,11 @@ import os from "node:os";
 import path from "node:path";
 import { parseArgs } from "node:util";
 
-import { launch } from "./portal.mjs";
+import { writePast } from "./history.mjs";
+import { PHONE, launch } from "./portal.mjs";
 import { check, counts, tour } from "./report.mjs";
 import { startDemo, startService } from "./service.mjs";
-import { first } from "./tours/first.mjs";
+import { begin, first } from "./tours/first.mjs";
 import { great } from "./tours/great.mjs";
 import { everyPage } from "./tours/pages.mjs";
 
@@ -40,15 +41,28 @@ function odooOf(demo) {
 try {
   const demo = await startDemo(bin, path.join(folder, "demo"));
   open.push(() => demo.child.stop());
-  const service = await startService(bin, path.join(folder, "service"), demo.zips);
-  open.push(() => service.child.stop());
   const browser = await launch();
   open.push(() => browser.close());
 
-  const operator = await tour(() => first(browser, service, { screens }));
+  // Nobody and nothing there yet: what the pages say then.
+  const empty = await startService(bin, path.join(folder, "empty"), demo.zips);
+  open.push(() => empty.child.stop());
+  const alone = await tour(() => first(browser, empty, { screens }));
+  if (alone.done) {
+    const matrix = { widths: [PHONE], themes: ["light"], plain: false };
+    await tour(() => everyPage(browser, empty, { who: "operator, nothing there yet", state: alone.value, starts: ["/admin"], screens, prefix: "vacio", matrix }));
+  }
+  await empty.child.stop();
+
+  // A service at work.
+  const secretFile = path.join(folder, "odoo.secret");
+  await fs.writeFile(secretFile, demo.odoo.api_key, { mode: 0o600 });
+  const sandbox = { url: demo.odoo.url, database: demo.odoo.database, login: demo.odoo.user };
+  const service = await startService(bin, path.join(folder, "service"), demo.zips, (run, data) => writePast(run, data, { odoo: sandbox, secretFile }));
+  open.push(() => service.child.stop());
+  const operator = await tour(() => begin(browser, service));
   if (operator.done) {
     const starts = ["/admin"];
-    await tour(() => everyPage(browser, service, { who: "operator, nothing there yet", state: operator.value, starts, screens, prefix: "vacio", matrix: { widths: [390], themes: ["light"], plain: false } }));
     const client = await tour(() => great(browser, service, { operator: operator.value, odoo: odooOf(demo), screens }));
     if (client.value) starts.unshift(client.value.path);
     await tour(() => everyPage(browser, service, { who: "operator", state: operator.value, starts, screens }));

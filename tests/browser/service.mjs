@@ -81,8 +81,9 @@ export async function startDemo(bin, folder) {
   }
 }
 
-/** A Dunet as `serve` runs it: a new folder, an own key, these taxpayers; nobody may sign in yet. `firstLink` makes the first operator. */
-export async function startService(bin, folder, zips) {
+/** A Dunet as `serve` runs it: a new folder, an own key, these taxpayers; nobody may sign in yet. `firstLink` makes the first operator.
+ * `before(run, data)` may fill it with commands first. */
+export async function startService(bin, folder, zips, before) {
   await fs.mkdir(folder);
   const port = await freePort();
   const env = {
@@ -100,9 +101,10 @@ export async function startService(bin, folder, zips) {
   const run = (...args) => new Child(bin, args, { cwd: folder, env });
   await run("keygen", env.DUNET_VAULT_KEY_FILE).done();
   await run("padron", "import", ...zips).done();
+  await before?.(run, env.DUNET_DATA_DIR);
   const child = run("serve");
   try {
-    const [firstLink] = await child.says(/http:\/\/127\.0\.0\.1:\d+\/admin\/enlace\/\S+/);
+    const [firstLink] = await child.says(/http:\/\/127\.0\.0\.1:\d+\/admin\/enlace\/[^\s"]+/);
     return { child, run, base: env.DUNET_PUBLIC_URL, firstLink, folder };
   } catch (error) {
     await child.stop();

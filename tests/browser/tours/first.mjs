@@ -72,6 +72,23 @@ export async function first(browser, service, { screens }) {
   return state;
 }
 
+/** The same without a look around. */
+export async function begin(browser, service) {
+  const person = await Person.make(browser, service.base);
+  const page = await person.page();
+  await step("the service at work has its operator", async () => {
+    await person.open(service.firstLink);
+    await page.locator("#email").fill(OPERATOR.email);
+    await page.locator("#name").fill(OPERATOR.name);
+    await page.locator("#password").fill(OPERATOR.password);
+    await page.locator("form button[type=submit]").click();
+    await page.waitForURL((url) => url.pathname === "/admin");
+  });
+  const state = await person.context.storageState();
+  await person.close();
+  return state;
+}
+
 /** Signs in on the page of that, which is open or is opened. */
 export async function signIn(person, { email, password }) {
   const page = await person.page();

@@ -105,13 +105,19 @@ export async function great(browser, service, { operator, odoo, screens }) {
     assert.ok(!(await desk.content()).includes("12345"), "the log shows a value of an argument");
   });
   await step("client: its figures know the calls", async () => {
-    for (const address of ["/admin", at, "/admin/metrics", `${at}/metrics`]) {
+    for (const address of [at, `${at}/metrics`]) {
       await eventually(async () => {
         await boss.open(address);
         const figures = await desk.locator(".stat-value").allInnerTexts();
         assert.ok(figures.some((figure) => figure.trim() === "3"), `${address}: three calls, and the page says ${figures.join(", ")}`);
       });
     }
+  });
+
+  await step("client: and its charts", async () => {
+    await boss.open(`${at}/metrics`);
+    await desk.locator("figure.chart canvas").first().waitFor();
+    assert.match(await desk.locator("main").innerText(), /consultar_rnc_dgii/);
   });
 
   const viewer = await joined(browser, service, { boss, at, who: VIEWER, level: "viewer", width: PHONE });
