@@ -12,7 +12,7 @@ import { check, counts, tour } from "./report.mjs";
 import { startDemo, startService } from "./service.mjs";
 import { begin, first } from "./tours/first.mjs";
 import { great } from "./tours/great.mjs";
-import { everyPage } from "./tours/pages.mjs";
+import { everyPage, inEnglish } from "./tours/pages.mjs";
 
 const { values: options } = parseArgs({ options: { bin: { type: "string" }, screens: { type: "string" } } });
 const bin = path.resolve(options.bin);
@@ -69,6 +69,7 @@ try {
     for (const member of client.value?.members ?? []) {
       await tour(() => everyPage(browser, service, { ...member, starts: ["/admin"], screens, prefix: member.who, matrix: { themes: ["light"], plain: false } }));
     }
+    await tour(() => inEnglish(browser, service, { state: operator.value, starts }));
     await tour(() => everyPage(browser, service, { who: "stranger", starts: ["/admin/entrar"], screens, prefix: "fuera" }));
   }
 } catch (error) {

@@ -45,6 +45,19 @@ export async function first(browser, service, { screens }) {
   });
   check("first: nothing else was said on the way", person.drain());
 
+  await step("first: by keyboard, the first stop leads past the menu", async () => {
+    await page.keyboard.press("Tab");
+    await page.locator("a.skip:focus").waitFor();
+    await page.keyboard.press("Enter");
+    await page.locator("main:focus").waitFor();
+  });
+  await step("first: what is not there says so, with the number of the request", async () => {
+    await person.open("/admin/nada", 404);
+    assert.match(await page.locator("main code").first().innerText(), /^[0-9a-f-]{36}$/);
+  });
+  await look(person, "error-404", { screens });
+  await person.open("/admin");
+
   await step("first: the link works once", async () => {
     const other = await Person.make(browser, service.base);
     await other.open(service.firstLink, 404);

@@ -65,13 +65,14 @@ export async function great(browser, service, { operator, odoo, screens }) {
   const token = await step("client: a token, shown once", async () => {
     await owner.open(`${at}/tokens`);
     await phone.locator("#name").fill("Claude de ventas");
-    await submit(phone, `${at}/tokens`);
+    await submit(phone, `${at}/tokens`, { clickCount: 2 });
     const text = await phone.locator("#tok").inputValue();
     assert.match(text, /^dunet_live_/);
     await look(owner, "clients-id-tokens-nuevo", { screens, quiet: true });
     await phone.reload();
     assert.equal(await phone.locator("#tok").count(), 0, "the token shows again");
     assert.ok(!(await phone.content()).includes(text), "the token is still in the page");
+    assert.equal(await phone.locator("main tbody tr").count(), 1, "a double click made two");
     return text;
   });
   await step("client: the page tries it as an agent would", async () => {
@@ -136,8 +137,8 @@ export async function great(browser, service, { operator, odoo, screens }) {
 }
 
 /** The button that sends the form to that address. */
-async function submit(page, action) {
-  await page.locator(`form[action="${action}"] button[type=submit]:visible:not([formaction], [aria-hidden], [name=act])`).first().click();
+async function submit(page, action, how = {}) {
+  await page.locator(`form[action="${action}"] button[type=submit]:visible:not([formaction], [aria-hidden], [name=act])`).first().click(how);
 }
 
 /** Invited by a link, which shows once, and with an account. */

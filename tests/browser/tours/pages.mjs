@@ -2,7 +2,7 @@
 // 1280 px, light and dark, and without script. Nothing here knows a page by name: a new one is found by the link that leads to it.
 
 import { DESK, PHONE, Person, fileName, inspectPlain, look } from "../portal.mjs";
-import { check } from "../report.mjs";
+import { check, step } from "../report.mjs";
 
 /** The kind of a page: its path with ids, months and numbers taken out. */
 export function kind(address) {
@@ -75,4 +75,18 @@ export async function everyPage(browser, service, { who, state, starts, screens,
   }
   for (const person of [...persons, bare]) await person?.close();
   return [...seen.keys()];
+}
+
+/** In English: no page may fall apart over longer or shorter words. */
+export async function inEnglish(browser, service, { state, starts }) {
+  const person = await Person.make(browser, service.base, { state });
+  const done = await step("English: the operator chooses it in the profile", async () => {
+    const page = await person.open("/admin/profile");
+    await page.locator("#language").selectOption("en");
+    await page.locator('form[action="/admin/profile"] button[type=submit]').click();
+    await page.locator('html[lang^="en"]').waitFor();
+    return person.context.storageState();
+  });
+  await person.close();
+  await everyPage(browser, service, { who: "English", state: done, starts, matrix: { widths: [PHONE], themes: ["light"], plain: false } });
 }
