@@ -28,38 +28,28 @@ pub mod tools; // the goods
 use std::sync::Arc;
 
 use axum::Router;
-use axum::middleware::{from_fn, from_fn_with_state};
 use axum::routing::{any, get};
 use tower::ServiceBuilder;
 
 use http::HttpSettings;
-use http::shared::SharedLayer;
+use http::envelope::Envelope;
+use http::middleware::Around;
 use state::AppState;
 
 /// The tower stack of the service, outermost first, and its nests.
 pub fn router(state: &AppState, settings: &HttpSettings) -> Router {
-    let stack = ServiceBuilder::new()
-        .layer(http::request_id_set())
-        .layer(http::span())
-        .layer(from_fn(http::trace_context::layer))
-        .layer(SharedLayer)
-        .layer(from_fn_with_state(state.metrics.clone(), http::metrics::count_layer))
-        .layer(SharedLayer)
-        .layer(http::request_id_echo())
-        .layer(http::panic_guard(http::panicked))
-        .layer(from_fn_with_state(Arc::clone(&settings.trusted_proxies), http::client_address::layer))
-        .layer(SharedLayer)
-        .layer(http::security_headers());
-
+    let envelope = Envelope::new(state.metrics.clone(), Arc::clone(&settings.trusted_proxies));
     let readiness = http::health::Readiness::new(state.clone(), settings.stopping.clone());
     let exposition = http::metrics::Exposition::new(state.clone(), Arc::clone(&settings.metrics_allowed));
-    // The agents' door has a time limit and a panic guard of its own: its answers are JSON-RPC.
-    let limit = http::TimeLimit { longest: settings.request_timeout, answer: http::too_slow };
+    // The agents' door has a panic guard and a time limit of its own: its answers are JSON-RPC.
+    let guards = ServiceBuilder::new()
+        .layer(Around::new(http::PanicGuard(http::panicked)))
+        .layer(Around::new(http::TimeLimit { longest: settings.request_timeout, answer: http::too_slow }));
     let plain = Router::new()
         .route("/healthz", get(http::health::alive))
         .route("/readyz", get(http::health::ready).with_state(readiness))
         .route("/metrics", any(http::metrics::expose).with_state(exposition))
         .fallback(http::not_found)
-        .layer(from_fn_with_state(limit, http::time_limit_layer));
-    plain.merge(mcp::router(state, settings)).merge(admin::router(state, settings)).layer(stack)
+        .layer(guards);
+    plain.merge(mcp::router(state, settings)).merge(admin::router(state, settings)).layer(Around::new(envelope))
 }

@@ -21,7 +21,7 @@ mod one_line;
 pub fn start(filter: &str, format: &str) -> anyhow::Result<()> {
     let asked = EnvFilter::try_new(format!("{filter},{REQUEST_TARGET}=error"))?;
     let registry = tracing_subscriber::registry().with(cap()).with(asked);
-    let lines = tracing_subscriber::fmt::layer().with_ansi(std::io::stderr().is_terminal()).with_writer(one_line::stderr);
+    let lines = tracing_subscriber::fmt::layer().with_ansi(std::io::stderr().is_terminal()).with_writer(one_line::stderr());
     let started = if format == "json" {
         // The request's span is the first of the list; naming the innermost one too would say everything twice.
         registry.with(lines.json().flatten_event(true).with_current_span(false)).try_init()

@@ -2,6 +2,7 @@
 //!
 //! Not here: text for developers (logs, docstrings), which is English and stays in the code.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::str::FromStr;
 
@@ -47,25 +48,34 @@ impl FromStr for Language {
 /// The sentence of that key. A missing key gives the key itself, which the tests of the registers catch.
 #[must_use]
 pub fn text(language: Language, key: &str) -> String {
-    rust_i18n::t!(key, locale = language.as_str()).into_owned()
+    pattern(language, key).into_owned()
+}
+
+fn pattern(language: Language, key: &str) -> Cow<'_, str> {
+    rust_i18n::t!(key, locale = language.as_str())
 }
 
 /// The sentence of that key with `%{name}` replaced by the facts. Values are inserted as they are.
 #[must_use]
 pub fn fill(language: Language, key: &str, facts: &[(&str, &str)]) -> String {
-    let pattern = text(language, key);
+    let pattern = pattern(language, key);
     let mut out = String::with_capacity(pattern.len() + 32);
-    let mut rest = pattern.as_str();
+    let mut rest = &*pattern;
     // One pass, so that a value that itself contains "%{…}" is never expanded.
-    while let Some(start) = rest.find("%{") {
-        let Some(length) = rest[start..].find('}') else { break };
+    while let Some(start) = rest.find('%') {
+        let named = rest[start + 1..].strip_prefix('{').and_then(|named| named.split_once('}'));
+        let fact = named.and_then(|(name, _)| facts.iter().find(|(fact, _)| *fact == name));
         out.push_str(&rest[..start]);
-        let name = &rest[start + 2..start + length];
-        match facts.iter().find(|(fact, _)| *fact == name) {
-            Some((_, value)) => out.push_str(value),
-            None => out.push_str(&rest[start..=start + length]),
+        match (fact, named) {
+            (Some((_, value)), Some((_, behind))) => {
+                out.push_str(value);
+                rest = behind;
+            }
+            _ => {
+                out.push('%');
+                rest = &rest[start + 1..];
+            }
         }
-        rest = &rest[start + length + 1..];
     }
     out.push_str(rest);
     out

@@ -69,7 +69,7 @@ pub(super) async fn layer(State(portal): State<Portal>, cx: Cx, request: Request
 }
 
 async fn checked(portal: &Portal, cx: &Cx, mut request: Request) -> Result<Request, PageError> {
-    if !from_us(request.headers(), &authority(request.headers(), request.uri()), &portal.inner.scheme) {
+    if !from_us(request.headers(), authority(request.headers(), request.uri()), &portal.inner.scheme) {
         return Err(PageError::Foreign);
     }
     let sent = request.headers().get(HEADER).map(|value| value.to_str().unwrap_or_default().to_owned());

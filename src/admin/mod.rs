@@ -14,7 +14,7 @@ use axum::response::Response;
 use axum::routing::any;
 use tower::ServiceBuilder;
 
-use crate::http::shared::SharedLayer;
+use crate::http::middleware::Around;
 use crate::http::{self, HttpSettings};
 use crate::state::AppState;
 
@@ -95,16 +95,11 @@ pub fn router(state: &AppState, settings: &HttpSettings) -> Router {
     let limit = http::TimeLimit { longest: settings.request_timeout, answer: error::too_slow };
     let stack = ServiceBuilder::new()
         .layer(from_fn(headers_layer))
-        .layer(SharedLayer)
         .layer(from_fn_with_state(portal.clone(), session::layer))
-        .layer(SharedLayer)
         .layer(from_fn(error::layer))
-        .layer(SharedLayer)
-        .layer(http::panic_guard(error::panicked))
-        .layer(from_fn_with_state(limit, http::time_limit_layer))
-        .layer(SharedLayer)
+        .layer(Around::new(http::PanicGuard(error::panicked)))
+        .layer(Around::new(limit))
         .layer(from_fn_with_state(portal.clone(), csrf::layer))
-        .layer(SharedLayer)
         .layer(from_fn_with_state(portal.clone(), once::layer));
     let limiter = limiter::Limiter::new(state.config.limits.sign_ins_per_minute);
     let mut pages = Router::new();

@@ -19,7 +19,7 @@ use crate::text::Language;
 
 /// Makes the request's [`Cx`].
 pub(super) async fn layer(State(portal): State<Portal>, mut request: Request, next: Next) -> Response {
-    if !portal.inner.names.host(&authority(request.headers(), request.uri())) {
+    if !portal.inner.names.host(authority(request.headers(), request.uri())) {
         // Nothing here under that name, not even a page that says so.
         return not_found().await.into_response();
     }
@@ -71,7 +71,7 @@ fn cx(portal: Portal, request: &Request, user: Option<User>, cookie: Option<Stri
         Some("dark") => Some("dark"),
         _ => None,
     };
-    let inner = CxInner { portal, user, language, csrf, path: request.uri().path().to_owned(), flash, theme, request_id: request_id(request.extensions()), from };
+    let inner = CxInner { portal, user, language, csrf, path: request.uri().path().to_owned(), flash, theme, request_id: request_id(request.extensions()).to_owned(), from };
     Cx { inner: Arc::new(inner) }
 }
 

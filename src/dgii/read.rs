@@ -4,7 +4,7 @@
 //! locks and looks for no journal. Everything here is synchronous and takes microseconds.
 
 use std::path::PathBuf;
-use std::sync::{LazyLock, Mutex, PoisonError};
+use std::sync::{Mutex, PoisonError};
 
 use chrono::NaiveDate;
 use rusqlite::{Connection, OpenFlags, OptionalExtension, Row};
@@ -53,17 +53,38 @@ pub struct Listed {
     pub cutoff: NaiveDate,
 }
 
-/// Columns that [`taxpayer`] reads, in its order; to be followed by a `WHERE`.
-pub(super) const SELECT_TAXPAYER: &str = "SELECT t.key, t.name, t.trade, a.text, t.start, s.text, r.text FROM taxpayer t
-  LEFT JOIN label a ON a.number = t.activity LEFT JOIN label s ON s.number = t.status LEFT JOIN label r ON r.number = t.regime ";
+/// Columns that [`taxpayer`] reads, in its order.
+macro_rules! select_taxpayer {
+    ($condition:literal) => {
+        concat!("SELECT key, name, trade, activity, start, status, regime FROM taxpayer WHERE ", $condition)
+    };
+}
 
-static SELECT_BY_KEY: LazyLock<String> = LazyLock::new(|| format!("{SELECT_TAXPAYER} WHERE t.key = ?1"));
+/// The taxpayer in one row of the index.
+pub(super) const SELECT_BY_ROW: &str = select_taxpayer!("row = ?1");
+const SELECT_BY_KEY: &str = select_taxpayer!("key = ?1");
+
+/// The texts of activities, statuses and regimes: a few hundred, numbered from 1 without gaps.
+#[derive(Default)]
+pub(super) struct Labels(Vec<Box<str>>);
+
+impl Labels {
+    fn load(db: &Connection) -> rusqlite::Result<Self> {
+        db.prepare("SELECT text FROM label ORDER BY number")?.query_map([], |r| r.get::<_, String>(0).map(String::into_boxed_str))?.collect::<rusqlite::Result<_>>().map(Self)
+    }
+
+    fn text(&self, number: Option<i64>) -> Option<String> {
+        let at = usize::try_from(number?.checked_sub(1)?).ok()?;
+        self.0.get(at).map(ToString::to_string)
+    }
+}
 
 /// An index file and its idle connections.
 pub(super) struct Index {
     path: PathBuf,
     limits: PadronLimits,
     idle: Mutex<Vec<Connection>>,
+    pub(super) labels: Labels,
     pub(super) rows: u64,
     pub(super) active_rows: u64,
 }
@@ -71,17 +92,18 @@ pub(super) struct Index {
 impl Index {
     /// Opens an index and checks that it is one of ours and of this version.
     pub(super) fn open(path: PathBuf, limits: PadronLimits) -> Result<Self, PadronError> {
-        let mut index = Self { path, limits, idle: Mutex::new(Vec::new()), rows: 0, active_rows: 0 };
+        let mut index = Self { path, limits, idle: Mutex::new(Vec::new()), labels: Labels::default(), rows: 0, active_rows: 0 };
         let db = index.connect()?;
         let pragma = |name: &str| db.query_row(&format!("PRAGMA {name}"), [], |r| r.get::<_, i64>(0));
-        let check = || -> rusqlite::Result<Option<(u64, u64)>> {
+        let check = || -> rusqlite::Result<Option<(u64, u64, Labels)>> {
             if pragma("application_id")? != APPLICATION_ID || pragma("user_version")? != SCHEMA_VERSION {
                 return Ok(None);
             }
-            db.query_row("SELECT rows, active_rows FROM about", [], |r| Ok(Some((count_at(r, 0)?, count_at(r, 1)?))))
+            let (rows, active_rows) = db.query_row("SELECT rows, active_rows FROM about", [], |r| Ok((count_at(r, 0)?, count_at(r, 1)?)))?;
+            Ok(Some((rows, active_rows, Labels::load(&db)?)))
         };
         match check() {
-            Ok(Some((rows, active_rows))) => (index.rows, index.active_rows) = (rows, active_rows),
+            Ok(Some((rows, active_rows, labels))) => (index.rows, index.active_rows, index.labels) = (rows, active_rows, labels),
             Ok(None) => return Err(index.damaged("it is of another version")),
             Err(cause) => return Err(index.damaged(&cause.to_string())),
         }
@@ -103,7 +125,7 @@ impl Index {
 
     /// The row of one number.
     pub(super) fn lookup(&self, id: &TaxpayerId) -> Result<Option<Taxpayer>, PadronError> {
-        self.with(|db| db.prepare_cached(&SELECT_BY_KEY)?.query_row([id.key()], taxpayer).optional())
+        self.with(|db| db.prepare_cached(SELECT_BY_KEY)?.query_row([id.key()], |r| taxpayer(r, &self.labels)).optional())
     }
 
     fn give_back(&self, db: Connection) {
@@ -130,16 +152,16 @@ impl Index {
     }
 }
 
-/// Reads a row of [`SELECT_TAXPAYER`].
-pub(super) fn taxpayer(r: &Row<'_>) -> rusqlite::Result<Taxpayer> {
+/// Reads a row of [`SELECT_BY_ROW`] or by key.
+pub(super) fn taxpayer(r: &Row<'_>, labels: &Labels) -> rusqlite::Result<Taxpayer> {
     let key: i64 = r.get(0)?;
     Ok(Taxpayer {
         id: TaxpayerId::from_key(key).ok_or(rusqlite::Error::IntegralValueOutOfRange(0, key))?,
         name: r.get(1)?,
         trade_name: r.get(2)?,
-        activity: r.get(3)?,
+        activity: labels.text(r.get(3)?),
         start_date: r.get::<_, Option<i32>>(4)?.and_then(date_of),
-        status: r.get(5)?,
-        regime: r.get(6)?,
+        status: labels.text(r.get(5)?),
+        regime: labels.text(r.get(6)?),
     })
 }

@@ -12,7 +12,7 @@ use serde::Serialize;
 
 use super::error::PadronError;
 use super::padron::PadronLimits;
-use super::read::{Index, SELECT_TAXPAYER, Taxpayer, taxpayer};
+use super::read::{Index, SELECT_BY_ROW, Taxpayer, taxpayer};
 use super::text::{fold, is_particle, name_hash, without_legal_form};
 
 /// Shortest last word that is also tried as a beginning; shorter ones match half the listing.
@@ -84,8 +84,8 @@ pub(super) fn search(index: &Index, limits: &PadronLimits, cutoff: NaiveDate, qu
         let last_row = if query.only_active { index.active_rows } else { index.rows };
         let search = Search { db, limit: query.limit.clamp(1, limits.hits_max), total_max: limits.total_max, last_row: i64::try_from(last_row).unwrap_or(i64::MAX) };
         let (found, approximate) = search.run(&words)?;
-        let mut select = db.prepare_cached(&format!("{SELECT_TAXPAYER} WHERE t.row = ?1"))?;
-        let hits = found.rows.iter().map(|row| select.query_row([row], taxpayer)).collect::<rusqlite::Result<Vec<_>>>()?;
+        let mut select = db.prepare_cached(SELECT_BY_ROW)?;
+        let hits = found.rows.iter().map(|row| select.query_row([row], |r| taxpayer(r, &index.labels))).collect::<rusqlite::Result<Vec<_>>>()?;
         Ok(NameHits { hits, total: u64::try_from(found.total).expect("a count fits in 64 bits"), total_is_capped: found.total >= limits.total_max, approximate, cutoff })
     })
 }

@@ -73,8 +73,19 @@ pub fn fold(text: &str) -> String {
             out.push(' ');
         }
     };
-    if text.is_ascii() {
-        text.chars().for_each(push);
+    // The letters of Spanish are known without the tables of all the others.
+    let spanish = |c: char| match c {
+        '\0'..='\x7f' => Some(c),
+        'Á' | 'á' => Some('A'),
+        'É' | 'é' => Some('E'),
+        'Í' | 'í' => Some('I'),
+        'Ó' | 'ó' => Some('O'),
+        'Ú' | 'ú' | 'Ü' | 'ü' => Some('U'),
+        'Ñ' | 'ñ' => Some('N'),
+        _ => None,
+    };
+    if text.chars().all(|c| spanish(c).is_some()) {
+        text.chars().filter_map(spanish).for_each(push);
     } else {
         for c in text.nfkd().filter(|c| !is_combining_mark(*c)) {
             match c {

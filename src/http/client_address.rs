@@ -1,12 +1,9 @@
 //! The client's address behind trusted proxies.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::sync::Arc;
 
-use axum::extract::{ConnectInfo, Request, State};
+use axum::extract::{ConnectInfo, Request};
 use axum::http::HeaderMap;
-use axum::middleware::Next;
-use axum::response::Response;
 use ipnet::IpNet;
 use tower_governor::GovernorError;
 use tower_governor::key_extractor::KeyExtractor;
@@ -20,12 +17,10 @@ const UNREADABLE: &str = "?";
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct ClientAddress(pub IpAddr);
 
-/// Finds the client's address and puts it into the request's extensions.
-pub async fn layer(State(trusted): State<Arc<Vec<IpNet>>>, mut request: Request, next: Next) -> Response {
+/// The client's address of a request: its peer's, or what trusted proxies say.
+pub(super) fn of(request: &Request, trusted: &[IpNet]) -> IpAddr {
     let peer = request.extensions().get::<ConnectInfo<SocketAddr>>().map_or(IpAddr::from([127, 0, 0, 1]), |info| info.0.ip());
-    let address = find(peer, request.headers(), &trusted);
-    request.extensions_mut().insert(ClientAddress(address));
-    next.run(request).await
+    find(peer, request.headers(), trusted)
 }
 
 /// From the right: the first address that is no trusted proxy. What a client writes further left is not believed.

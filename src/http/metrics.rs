@@ -1,18 +1,17 @@
-//! `/metrics`, and the count of requests.
+//! `/metrics`.
 
 use std::net::IpAddr;
 use std::sync::Arc;
 
 use axum::extract::{Request, State};
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
-use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use chrono::{NaiveTime, TimeZone, Utc};
 use ipnet::IpNet;
 
 use super::client_address::ClientAddress;
 use super::not_found;
-use crate::metrics::{Metrics, Snapshot, method_label, path_label};
+use crate::metrics::Snapshot;
 use crate::state::AppState;
 
 /// Prometheus' text format.
@@ -70,25 +69,4 @@ pub async fn expose(State(exposition): State<Exposition>, request: Request) -> R
         return (StatusCode::METHOD_NOT_ALLOWED, [(header::ALLOW, "GET, HEAD")]).into_response();
     }
     ([(header::CONTENT_TYPE, CONTENT_TYPE)], exposition.state.metrics.render(&exposition.snapshot())).into_response()
-}
-
-/// Counts requests by route, method and status; also those whose client hangs up.
-pub async fn count_layer(State(metrics): State<Metrics>, request: Request, next: Next) -> Response {
-    let mut counting = Counting { metrics, path: path_label(request.uri().path()), method: method_label(request.method().as_str()), status: None };
-    let response = next.run(request).await;
-    counting.status = Some(response.status().as_u16());
-    response
-}
-
-struct Counting {
-    metrics: Metrics,
-    path: &'static str,
-    method: &'static str,
-    status: Option<u16>,
-}
-
-impl Drop for Counting {
-    fn drop(&mut self) {
-        self.metrics.http_request(self.path, self.method, self.status);
-    }
 }

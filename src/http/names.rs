@@ -62,10 +62,10 @@ impl Allowed {
 
 /// The authority a request is for: its `Host` header, or HTTP/2's.
 #[must_use]
-pub fn authority(headers: &HeaderMap, uri: &Uri) -> String {
+pub fn authority<'a>(headers: &'a HeaderMap, uri: &'a Uri) -> &'a str {
     match headers.get(header::HOST) {
-        Some(host) => host.to_str().unwrap_or_default().to_owned(),
-        None => uri.authority().map(|authority| authority.as_str().to_owned()).unwrap_or_default(),
+        Some(host) => host.to_str().unwrap_or_default(),
+        None => uri.authority().map(axum::http::uri::Authority::as_str).unwrap_or_default(),
     }
 }
 

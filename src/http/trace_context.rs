@@ -7,10 +7,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use axum::extract::Request;
 use axum::http::HeaderMap;
-use axum::middleware::Next;
-use axum::response::Response;
 use tracing::Span;
 
 const HEADER: &str = "traceparent";
@@ -52,6 +49,12 @@ pub struct RequestTrace {
 }
 
 impl RequestTrace {
+    /// Of a request with that span and these headers.
+    #[must_use]
+    pub fn new(span: Span, headers: &HeaderMap) -> Self {
+        Self { span, header: header(headers), noted: Arc::default() }
+    }
+
     /// Notes the trace on the request's span: the one of the message's `_meta`, else the one of the header. A second note is ignored.
     pub fn note(&self, in_meta: Option<&str>) {
         if self.noted.swap(true, Ordering::Relaxed) {
@@ -62,15 +65,6 @@ impl RequestTrace {
             self.span.record("trace.parent", found.parent);
         }
     }
-}
-
-/// Puts a [`RequestTrace`] into the request. What no door noted is noted on the way out, for the requests that are refused early.
-pub async fn layer(mut request: Request, next: Next) -> Response {
-    let trace = RequestTrace { span: Span::current(), header: header(request.headers()), noted: Arc::default() };
-    request.extensions_mut().insert(trace.clone());
-    let response = next.run(request).await;
-    trace.note(None);
-    response
 }
 
 /// Two headers of the name contradict each other: then there is none.

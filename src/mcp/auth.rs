@@ -7,9 +7,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use axum::body::Body;
-use axum::extract::{Request, State};
+use axum::extract::Request;
 use axum::http::{HeaderValue, StatusCode, header};
-use axum::middleware::Next;
 use axum::response::Response;
 use governor::middleware::NoOpMiddleware;
 use serde_json::{Value, json};
@@ -21,6 +20,7 @@ use super::json_rpc;
 use crate::domain::limits::{Limits, Refused};
 use crate::domain::tokens::{Caller, TokenRefusal, Tokens};
 use crate::http::client_address::ByAddress;
+use crate::http::middleware::{Middleware, Next};
 use crate::metrics::{AuthRefusal, Metrics};
 
 /// The longest Authorization header looked at, bytes.
@@ -29,13 +29,12 @@ const HEADER_BYTES_MAX: usize = 4096;
 /// The limiter of refusals is pruned this often.
 const PRUNE_EVERY_REFUSALS: u64 = 1_024;
 
-/// Checks tokens. Cheap to clone.
-#[derive(Clone)]
+/// Checks tokens.
 pub(super) struct Authenticator {
     tokens: Tokens,
     refusals: Refusals,
     limiter: SharedRateLimiter<IpAddr, NoOpMiddleware>,
-    refused: Arc<AtomicU64>,
+    refused: AtomicU64,
     metrics: Metrics,
 }
 
@@ -53,7 +52,7 @@ impl Authenticator {
         // The service behind the limiter does one thing: it says why a token was refused.
         let answer = tower::service_fn(|request: Request| async move { Ok(challenge(&request)) });
         let refusals = tower::Layer::layer(&layer, tower::util::BoxCloneSyncService::new(answer));
-        Self { tokens, refusals, limiter, refused: Arc::default(), metrics }
+        Self { tokens, refusals, limiter, refused: AtomicU64::new(0), metrics }
     }
 
     async fn refuse(&self, mut request: Request, reason: AuthRefusal) -> Response {
@@ -82,59 +81,75 @@ enum Refusal {
     Bad,
 }
 
-/// Lets requests with a good token pass, with their [`Caller`] in the extensions and without the token.
-pub(super) async fn layer(State(authenticator): State<Arc<Authenticator>>, mut request: Request, next: Next) -> Response {
-    let Some(header) = request.headers().get(header::AUTHORIZATION) else {
-        return authenticator.refuse(request, AuthRefusal::Missing).await;
-    };
-    let token = header.to_str().ok().filter(|text| text.len() <= HEADER_BYTES_MAX).and_then(bearer).map(str::to_owned);
-    let verified = match &token {
-        Some(token) => authenticator.tokens.verify(token).await,
-        None => Err(TokenRefusal::Malformed),
-    };
-    match verified {
-        Ok(caller) => {
-            tracing::Span::current().record("tenant.id", tracing::field::display(caller.tenant().id));
-            // rmcp clones the request's head into the handler's context: the token must not travel along.
-            request.headers_mut().remove(header::AUTHORIZATION);
-            request.extensions_mut().insert(caller);
-            next.run(request).await
-        }
-        Err(TokenRefusal::Suspended) => {
-            authenticator.metrics.auth_refused(AuthRefusal::Suspended);
-            let message = "La cuenta está suspendida: comuníquese con quien le da el servicio. / This account is suspended: contact your provider.";
-            json_rpc::error(StatusCode::FORBIDDEN, &Value::Null, json_rpc::FORBIDDEN, message, None)
-        }
-        Err(TokenRefusal::Unavailable(cause)) => {
-            authenticator.metrics.auth_refused(AuthRefusal::Unavailable);
-            tracing::error!(%cause, "a token could not be checked");
-            let mut response = json_rpc::error(StatusCode::SERVICE_UNAVAILABLE, &Value::Null, json_rpc::UNAVAILABLE, "tokens cannot be checked now: try again in a moment", None);
-            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("5"));
-            response
-        }
-        Err(refusal @ (TokenRefusal::Malformed | TokenRefusal::Unknown | TokenRefusal::Expired | TokenRefusal::Revoked)) => {
-            tracing::debug!(%refusal, "a token was refused");
-            let reason = match refusal {
-                TokenRefusal::Unknown => AuthRefusal::Unknown,
-                TokenRefusal::Expired => AuthRefusal::Expired,
-                TokenRefusal::Revoked => AuthRefusal::Revoked,
-                TokenRefusal::Malformed | TokenRefusal::Suspended | TokenRefusal::Unavailable(_) => AuthRefusal::Malformed,
-            };
-            authenticator.refuse(request, reason).await
+impl Middleware for Authenticator {
+    /// Lets requests with a good token pass, with their [`Caller`] in the extensions and without the token.
+    async fn handle(&self, mut request: Request, next: impl Next) -> Response {
+        let Some(header) = request.headers().get(header::AUTHORIZATION) else {
+            return self.refuse(request, AuthRefusal::Missing).await;
+        };
+        let token = header.to_str().ok().filter(|text| text.len() <= HEADER_BYTES_MAX).and_then(bearer);
+        let verified = match token {
+            Some(token) => self.tokens.verify(token).await,
+            None => Err(TokenRefusal::Malformed),
+        };
+        match verified {
+            Ok(caller) => {
+                tracing::Span::current().record("tenant.id", tracing::field::display(caller.tenant().id));
+                // rmcp clones the request's head into the handler's context: the token must not travel along.
+                request.headers_mut().remove(header::AUTHORIZATION);
+                request.extensions_mut().insert(caller);
+                next.run(request).await
+            }
+            Err(TokenRefusal::Suspended) => {
+                self.metrics.auth_refused(AuthRefusal::Suspended);
+                let message = "La cuenta está suspendida: comuníquese con quien le da el servicio. / This account is suspended: contact your provider.";
+                json_rpc::error(StatusCode::FORBIDDEN, &Value::Null, json_rpc::FORBIDDEN, message, None)
+            }
+            Err(TokenRefusal::Unavailable(cause)) => {
+                self.metrics.auth_refused(AuthRefusal::Unavailable);
+                tracing::error!(%cause, "a token could not be checked");
+                let mut response =
+                    json_rpc::error(StatusCode::SERVICE_UNAVAILABLE, &Value::Null, json_rpc::UNAVAILABLE, "tokens cannot be checked now: try again in a moment", None);
+                response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("5"));
+                response
+            }
+            Err(refusal @ (TokenRefusal::Malformed | TokenRefusal::Unknown | TokenRefusal::Expired | TokenRefusal::Revoked)) => {
+                tracing::debug!(%refusal, "a token was refused");
+                let reason = match refusal {
+                    TokenRefusal::Unknown => AuthRefusal::Unknown,
+                    TokenRefusal::Expired => AuthRefusal::Expired,
+                    TokenRefusal::Revoked => AuthRefusal::Revoked,
+                    TokenRefusal::Malformed | TokenRefusal::Suspended | TokenRefusal::Unavailable(_) => AuthRefusal::Malformed,
+                };
+                self.refuse(request, reason).await
+            }
         }
     }
 }
 
-/// One request of the tenant's rate, or 429.
-pub(super) async fn tenant_rate_layer(State(limits): State<Limits>, request: Request, next: Next) -> Response {
-    let Some(caller) = request.extensions().get::<Caller>() else {
-        tracing::error!("the rate layer stands before authentication");
-        return json_rpc::error(StatusCode::INTERNAL_SERVER_ERROR, &Value::Null, json_rpc::UNAVAILABLE, "internal error", None);
-    };
-    match limits.tenant_take(caller.tenant().id) {
-        Ok(()) => next.run(request).await,
-        Err(Refused { limit, wait_s }) => {
-            wait(wait_s, &format!("límite de {limit} llamadas por minuto de esta empresa: espere {wait_s} s / this company's limit of {limit} calls a minute: wait {wait_s} s"))
+/// The tenant's own rate: one request more, or 429.
+pub(super) struct TenantRate {
+    limits: Limits,
+}
+
+impl TenantRate {
+    /// Counted in these limits.
+    pub(super) fn new(limits: Limits) -> Self {
+        Self { limits }
+    }
+}
+
+impl Middleware for TenantRate {
+    async fn handle(&self, request: Request, next: impl Next) -> Response {
+        let Some(caller) = request.extensions().get::<Caller>() else {
+            tracing::error!("the rate layer stands before authentication");
+            return json_rpc::error(StatusCode::INTERNAL_SERVER_ERROR, &Value::Null, json_rpc::UNAVAILABLE, "internal error", None);
+        };
+        match self.limits.tenant_take(caller.tenant().id) {
+            Ok(()) => next.run(request).await,
+            Err(Refused { limit, wait_s }) => {
+                wait(wait_s, &format!("límite de {limit} llamadas por minuto de esta empresa: espere {wait_s} s / this company's limit of {limit} calls a minute: wait {wait_s} s"))
+            }
         }
     }
 }

@@ -1,25 +1,23 @@
 //! Door 1: agents. `/mcp` and `/mcp/token` are the same service; the second will never point to OAuth discovery, because some clients
 //! ignore a configured header as soon as discovery answers.
 //!
-//! The stack, outermost first: panic guard, time limit, host and origin, CORS, authentication, the tenant's rate, the pre-filter, usage; then rmcp, which only
-//! `server.rs` knows.
-
-use std::sync::Arc;
+//! The stack, outermost first: panic guard, time limit, host and origin, CORS for browsers, authentication, the tenant's rate, the pre-filter, usage, the
+//! short way for plain calls; then rmcp, which only `server.rs` knows.
 
 use axum::Router;
-use axum::http::{HeaderName, HeaderValue, Method, StatusCode, header};
-use axum::middleware::from_fn_with_state;
+use axum::http::StatusCode;
 use axum::response::Response;
 use serde_json::Value;
 use tower::ServiceBuilder;
-use tower_http::cors::{AllowOrigin, CorsLayer};
 
+use crate::http::middleware::Around;
 use crate::http::names::Allowed;
-use crate::http::shared::SharedLayer;
 use crate::http::{self, HttpSettings};
 use crate::state::AppState;
 
 mod auth;
+mod browsers;
+mod direct;
 mod error;
 #[cfg(any(test, feature = "fuzzing"))]
 pub(crate) mod fuzzing;
@@ -36,23 +34,18 @@ pub const TOKEN_PATH: &str = "/mcp/token";
 
 /// The routes of this door.
 pub fn router(state: &AppState, settings: &HttpSettings) -> Router {
-    let service = server::service(state, settings);
-    let authenticator = auth::Authenticator::new(state.tokens.clone(), settings.failed_auth_per_minute, state.metrics.clone());
-    let limit = http::TimeLimit { longest: settings.request_timeout, answer: too_slow };
+    let server = server::DunetServer::new(state);
+    let service = server::service(server.clone(), settings);
     let stack = ServiceBuilder::new()
-        .layer(http::panic_guard(panicked))
-        .layer(from_fn_with_state(limit, http::time_limit_layer))
-        .layer(SharedLayer)
-        .layer(from_fn_with_state(Allowed::new(settings), gate::layer))
-        .layer(SharedLayer)
-        .layer(cors(settings))
-        .layer(from_fn_with_state(Arc::new(authenticator), auth::layer))
-        .layer(SharedLayer)
-        .layer(from_fn_with_state(state.limits.clone(), auth::tenant_rate_layer))
-        .layer(SharedLayer)
-        .layer(from_fn_with_state(settings.body_bytes_max, prefilter::layer))
-        .layer(SharedLayer)
-        .layer(from_fn_with_state((state.usage.clone(), state.metrics.clone()), usage::layer));
+        .layer(Around::new(http::PanicGuard(panicked)))
+        .layer(Around::new(http::TimeLimit { longest: settings.request_timeout, answer: too_slow }))
+        .layer(Around::new(gate::Gate(Allowed::new(settings))))
+        .layer(browsers::BrowsersLayer::new(settings))
+        .layer(Around::new(auth::Authenticator::new(state.tokens.clone(), settings.failed_auth_per_minute, state.metrics.clone())))
+        .layer(Around::new(auth::TenantRate::new(state.limits.clone())))
+        .layer(Around::new(prefilter::Prefilter::new(settings.body_bytes_max)))
+        .layer(Around::new(usage::Metering::new(state.usage.clone(), state.metrics.clone())))
+        .layer(Around::new(direct::Direct::new(server)));
     Router::new().route_service(PATH, service.clone()).route_service(TOKEN_PATH, service).layer(stack)
 }
 
@@ -63,22 +56,4 @@ fn panicked() -> Response {
 
 fn too_slow() -> Response {
     json_rpc::error(StatusCode::GATEWAY_TIMEOUT, &Value::Null, json_rpc::UNAVAILABLE, "the request took too long", None)
-}
-
-fn cors(settings: &HttpSettings) -> CorsLayer {
-    let allowed = Allowed::new(settings);
-    CorsLayer::new()
-        .allow_origin(AllowOrigin::predicate(move |origin: &HeaderValue, _| origin.to_str().is_ok_and(|origin| allowed.origin(origin))))
-        .allow_methods([Method::POST, Method::GET, Method::DELETE])
-        .allow_headers([
-            header::AUTHORIZATION,
-            header::CONTENT_TYPE,
-            header::ACCEPT,
-            HeaderName::from_static("mcp-protocol-version"),
-            HeaderName::from_static("mcp-method"),
-            HeaderName::from_static("mcp-name"),
-            HeaderName::from_static("mcp-session-id"),
-            HeaderName::from_static("last-event-id"),
-        ])
-        .expose_headers([header::WWW_AUTHENTICATE, HeaderName::from_static("mcp-session-id"), HeaderName::from_static("x-request-id")])
 }

@@ -5,18 +5,19 @@
 //! list of those that are (rmcp would answer its bare name, or an empty list). Everything else passes through untouched.
 
 use axum::body::{Body, Bytes};
-use axum::extract::{Request, State};
+use axum::extract::Request;
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
-use axum::middleware::Next;
 use axum::response::Response;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
+use serde::Deserialize;
+use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
+use super::direct::PlainBody;
 use super::json_rpc::{self, HEADER_MISMATCH, INVALID_PARAMS, INVALID_REQUEST, METHOD_NOT_FOUND, PARSE_ERROR, UNSUPPORTED_VERSION};
-use super::server::{METHODS, VERSIONS, clip};
+use super::server::{METHODS, MODERN, VERSIONS, clip};
+use crate::http::middleware::{Middleware, Next};
 
-/// The version of the stateless era: what it sends in the header it repeats in `_meta`.
-const MODERN: &str = "2026-07-28";
 const VERSION_HEADER: &str = "mcp-protocol-version";
 const BOTH: HeaderValue = HeaderValue::from_static("application/json, text/event-stream");
 
@@ -24,33 +25,48 @@ const BOTH: HeaderValue = HeaderValue::from_static("application/json, text/event
 const LEGACY_METHODS: [&str; 1] = ["ping"];
 
 /// Checks a request before rmcp sees it.
-pub(super) async fn layer(State(body_bytes_max): State<usize>, request: Request, next: Next) -> Response {
-    if request.method() != Method::POST {
-        return only_post(request.method());
+pub(super) struct Prefilter {
+    body_bytes_max: usize,
+}
+
+impl Prefilter {
+    /// Bodies of at most so many bytes.
+    pub(super) fn new(body_bytes_max: usize) -> Self {
+        Self { body_bytes_max }
     }
-    let (mut parts, body) = request.into_parts();
-    if !is_json(&parts.headers) {
-        return json_rpc::error(StatusCode::UNSUPPORTED_MEDIA_TYPE, &Value::Null, INVALID_REQUEST, "send `Content-Type: application/json`", None);
-    }
-    let bytes = match Limited::new(body, body_bytes_max).collect().await {
-        Ok(collected) => collected.to_bytes(),
-        Err(error) if error.downcast_ref::<LengthLimitError>().is_some() => {
-            let message = format!("the body is larger than {body_bytes_max} bytes");
-            return json_rpc::error(StatusCode::PAYLOAD_TOO_LARGE, &Value::Null, INVALID_REQUEST, &message, None);
+}
+
+impl Middleware for Prefilter {
+    async fn handle(&self, request: Request, next: impl Next) -> Response {
+        if request.method() != Method::POST {
+            return only_post(request.method());
         }
-        Err(_) => return json_rpc::error(StatusCode::BAD_REQUEST, &Value::Null, PARSE_ERROR, "the body did not arrive whole", None),
-    };
-    if let Err(refusal) = check(&parts.headers, &bytes) {
-        return *refusal;
+        let (mut parts, body) = request.into_parts();
+        if !is_json(&parts.headers) {
+            return json_rpc::error(StatusCode::UNSUPPORTED_MEDIA_TYPE, &Value::Null, INVALID_REQUEST, "send `Content-Type: application/json`", None);
+        }
+        let bytes = match Limited::new(body, self.body_bytes_max).collect().await {
+            Ok(collected) => collected.to_bytes(),
+            Err(error) if error.downcast_ref::<LengthLimitError>().is_some() => {
+                let message = format!("the body is larger than {} bytes", self.body_bytes_max);
+                return json_rpc::error(StatusCode::PAYLOAD_TOO_LARGE, &Value::Null, INVALID_REQUEST, &message, None);
+            }
+            Err(_) => return json_rpc::error(StatusCode::BAD_REQUEST, &Value::Null, PARSE_ERROR, "the body did not arrive whole", None),
+        };
+        if is_plain_call(&parts.headers, &bytes) {
+            parts.extensions.insert(PlainBody(bytes.clone()));
+        } else if let Err(refusal) = check_closely(&parts.headers, &bytes) {
+            return *refusal;
+        }
+        // rmcp insists on both types being named.
+        parts.headers.insert(header::ACCEPT, BOTH);
+        let response = next.run(Request::from_parts(parts, Body::from(bytes))).await;
+        if response.status() == StatusCode::UNSUPPORTED_MEDIA_TYPE {
+            // The content type was checked above: what rmcp means is a message it cannot read (a key that stands twice, a broken response).
+            return json_rpc::error(StatusCode::BAD_REQUEST, &Value::Null, INVALID_REQUEST, "the body is not a JSON-RPC message", None);
+        }
+        response
     }
-    // rmcp insists on both types being named.
-    parts.headers.insert(header::ACCEPT, BOTH);
-    let response = next.run(Request::from_parts(parts, Body::from(bytes))).await;
-    if response.status() == StatusCode::UNSUPPORTED_MEDIA_TYPE {
-        // The content type was checked above: what rmcp means is a message it cannot read (a key that stands twice, a broken response).
-        return json_rpc::error(StatusCode::BAD_REQUEST, &Value::Null, INVALID_REQUEST, "the body is not a JSON-RPC message", None);
-    }
-    response
 }
 
 /// There are no sessions and no streams: nothing to GET and nothing to DELETE.
@@ -66,7 +82,56 @@ fn is_json(headers: &HeaderMap) -> bool {
     kind.split(';').next().unwrap_or_default().trim().eq_ignore_ascii_case("application/json")
 }
 
+/// The head of a message, as far as a good call must have it. A key that stands twice is an error of serde's.
+#[derive(Deserialize)]
+struct Head<'a> {
+    jsonrpc: &'a str,
+    #[serde(borrow)]
+    id: &'a RawValue,
+    method: &'a str,
+    #[serde(borrow)]
+    params: Option<&'a RawValue>,
+}
+
+/// Whether it is a call with nothing odd about it, seen without building a tree of it. Whatever is not is looked at closely by [`check_closely`],
+/// which would let everything pass that passes here.
+pub(super) fn is_plain_call(headers: &HeaderMap, bytes: &[u8]) -> bool {
+    let version_known = headers.get(VERSION_HEADER).is_none_or(|version| version.to_str().is_ok_and(|version| VERSIONS.contains(&version)));
+    let Ok(text) = std::str::from_utf8(bytes) else { return false };
+    let Ok(head) = serde_json::from_str::<Head<'_>>(text) else { return false };
+    let id = head.id.get();
+    let id_good = id.starts_with('"') || id.parse::<i64>().is_ok() || id.parse::<u64>().is_ok();
+    let params_good = head.params.is_none_or(|params| params.get().starts_with('{'));
+    let object = text.trim_start().starts_with('{');
+    version_known && object && head.jsonrpc == "2.0" && head.method == "tools/call" && id_good && params_good && !is_odd(bytes) && takes_json(headers)
+}
+
+/// Whether there may be something in it that JSON allows and a tree of it does not: too many levels, half a surrogate pair, a number out of range.
+fn is_odd(bytes: &[u8]) -> bool {
+    let (mut brackets, mut digits, mut before) = (0, 0, [0_u8; 2]);
+    for byte in bytes {
+        match byte {
+            b'{' | b'[' => brackets += 1,
+            b'e' | b'E' if before[1].is_ascii_digit() => return true,
+            b'd' | b'D' if before == *b"\\u" => return true,
+            _ => {}
+        }
+        digits = if byte.is_ascii_digit() { digits + 1 } else { 0 };
+        if digits > 300 || brackets > 100 {
+            return true;
+        }
+        before = [before[1], *byte];
+    }
+    false
+}
+
+/// Both looks at a request, as the layer does.
+#[cfg(any(test, feature = "fuzzing"))]
 pub(super) fn check(headers: &HeaderMap, bytes: &Bytes) -> Result<(), Box<Response>> {
+    if is_plain_call(headers, bytes) { Ok(()) } else { check_closely(headers, bytes) }
+}
+
+pub(super) fn check_closely(headers: &HeaderMap, bytes: &Bytes) -> Result<(), Box<Response>> {
     let answer = |status, id: &Value, code: i64, message: &str, data: Option<Value>| Err(Box::new(json_rpc::error(status, id, code, message, data)));
     let refuse = |id: &Value, code: i64, message: &str, data: Option<Value>| answer(StatusCode::BAD_REQUEST, id, code, message, data);
     // serde_json stops at 128 levels: a deeper body is a parse error too.
@@ -140,6 +205,23 @@ fn takes_json(headers: &HeaderMap) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_plain_call_is_seen_at_once_and_an_odd_one_looked_at_closely() {
+        let plain = |body: &str| is_plain_call(&HeaderMap::new(), body.as_bytes());
+        let call = |arguments: &str| format!(r#"{{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{{"name":"a","arguments":{arguments}}}}}"#);
+        assert!(plain(&call(r#"{"rnc":"131793916","nota":"ciudad \u00f1 \\"}"#)));
+        assert!(plain(r#" {"id":"a","method":"tools/call","jsonrpc":"2.0"}"#));
+        let (deep, long) = (format!("{}1{}", "[".repeat(130), "]".repeat(130)), "1".repeat(400));
+        for odd in [r#""\ud800""#, "1e999", deep.as_str(), long.as_str(), "tru"] {
+            assert!(!plain(&call(odd)), "{odd}");
+        }
+        for other in [r#"["2.0",1,"tools/call",{}]"#, r#"{"jsonrpc":"2.0","id":1.5,"method":"tools/call"}"#, r#"{"jsonrpc":"2.0","id":1,"method":"ping"}"#] {
+            assert!(!plain(other), "{other}");
+        }
+        assert!(!plain(r#"{"jsonrpc":"2.0","id":1,"method":"tools/call","params":[]}"#));
+        assert!(!plain(r#"{"jsonrpc":"2.0","id":1,"id":1,"method":"tools/call"}"#));
+    }
 
     fn status(headers: &[(&'static str, &'static str)], body: &str) -> u16 {
         let mut map = HeaderMap::new();

@@ -12,7 +12,8 @@ use futures::FutureExt;
 use rmcp::handler::server::ServerHandler;
 use rmcp::model::{
     CacheScope, CallToolRequestParams, CallToolResponse, CallToolResult, ContentBlock, CustomRequest, CustomResult, DiscoverResult, ErrorData, Implementation,
-    InitializeRequestParams, InitializeResult, ListToolsResult, MetaObject, PaginatedRequestParams, ProtocolVersion, ServerCapabilities, ServerConfig, Tool, ToolAnnotations,
+    InitializeRequestParams, InitializeResult, ListToolsResult, MetaObject, PaginatedRequestParams, ProtocolVersion, RequestMetaObject, ServerCapabilities, ServerConfig, Tool,
+    ToolAnnotations,
 };
 use rmcp::service::{RequestContext, RoleServer};
 use rmcp::transport::streamable_http_server::session::never::NeverSessionManager;
@@ -25,14 +26,17 @@ use crate::domain::usage::{OpenRecord, Outcome};
 use crate::http::trace_context::RequestTrace;
 use crate::http::{HttpSettings, request_id};
 use crate::state::AppState;
-use crate::text::fill;
+use crate::text::{Language, fill};
 use crate::tools::TOOLS;
+use crate::tools::answer::Answer;
 use crate::tools::dispatch::{CallRequest, Dispatcher, permitted};
 use crate::tools::error::ToolError;
 use crate::tools::tool::{Effect, ToolFacts};
 
 /// The revisions served, newest first.
 pub(super) const VERSIONS: [&str; 4] = ["2026-07-28", "2025-11-25", "2025-06-18", "2025-03-26"];
+/// The era without sessions: what it sends in its headers it repeats in `_meta`.
+pub(super) const MODERN: &str = VERSIONS[0];
 /// How long a client may keep a list, milliseconds. Permissions change rarely, and are checked at the call anyway.
 const LIST_TTL_MS: u64 = 60_000;
 const SERVER_INFO: &str = "io.modelcontextprotocol/serverInfo";
@@ -41,8 +45,7 @@ const SERVER_INFO: &str = "io.modelcontextprotocol/serverInfo";
 pub(super) const METHODS: [&str; 5] = ["initialize", "ping", "server/discover", "tools/list", "tools/call"];
 
 /// The tower service, without sessions.
-pub(super) fn service(state: &AppState, settings: &HttpSettings) -> StreamableHttpService<DunetServer, NeverSessionManager> {
-    let server = DunetServer { dispatcher: state.dispatcher.clone() };
+pub(super) fn service(server: DunetServer, settings: &HttpSettings) -> StreamableHttpService<DunetServer, NeverSessionManager> {
     // Host and origin are checked by `gate`, before authentication and with JSON-RPC answers; the body's size by the pre-filter.
     let config = StreamableHttpServerConfig::default()
         .with_legacy_session_mode(false)
@@ -60,6 +63,18 @@ static DESCRIBED: LazyLock<Vec<(&'static str, Tool)>> = LazyLock::new(|| TOOLS.i
 #[derive(Clone)]
 pub(super) struct DunetServer {
     dispatcher: Dispatcher,
+}
+
+impl DunetServer {
+    /// Of this service.
+    pub(super) fn new(state: &AppState) -> Self {
+        Self { dispatcher: state.dispatcher.clone() }
+    }
+
+    /// Runs calls.
+    pub(super) fn dispatcher(&self) -> &Dispatcher {
+        &self.dispatcher
+    }
 }
 
 impl ServerHandler for DunetServer {
@@ -102,10 +117,11 @@ impl ServerHandler for DunetServer {
         let caller = caller(&context)?;
         let parts = context.extensions.get::<axum::http::request::Parts>();
         let record = parts.and_then(|parts| parts.extensions.get::<OpenRecord>()).cloned().unwrap_or_default();
-        let request_id = parts.map(|parts| request_id(&parts.extensions)).unwrap_or_default();
+        let request_id = parts.map(|parts| request_id(&parts.extensions)).unwrap_or_default().to_owned();
         let language = caller.language();
         let name = request.name.into_owned();
-        let call = self.dispatcher.call(CallRequest {
+        // In a box: rmcp moves the future of a handler about, a dozen times, and that of a tool is many kilobytes.
+        let call = Box::pin(self.dispatcher.call(CallRequest {
             caller,
             name: name.clone(),
             arguments: request.arguments,
@@ -113,12 +129,12 @@ impl ServerHandler for DunetServer {
             request_id: request_id.clone(),
             agent: agent(&context),
             cancelled: context.ct.clone(),
-        });
+        }));
         // rmcp runs this in a task of its own: a panic there would be no answer until the time limit, out of reach of the door's guard.
         let outcome = AssertUnwindSafe(call).catch_unwind().await.unwrap_or_else(|_| Ok(Err(broken(&record))));
         let mut result = match outcome {
-            Ok(Ok(value)) => success(value),
-            Ok(Err(failure)) => failed(&failure, error::public(&failure, language, &request_id)),
+            Ok(Ok(answer)) => success(answer),
+            Ok(Err(failure)) => failed(&failure, language, &request_id),
             Err(_) => return Err(ErrorData::invalid_params(format!("unknown tool: {}", clip(&name)), None)),
         };
         result.meta = stamp(&context);
@@ -143,22 +159,28 @@ fn describe(facts: &ToolFacts) -> Tool {
 }
 
 /// The data as `structuredContent`, and the same as compact text: several hosts (voice platforms among them) show the model only the text.
-fn success(value: Value) -> CallToolResult {
-    let text = value.to_string();
-    let mut result = CallToolResult::success(vec![ContentBlock::text(text)]);
-    result.structured_content = Some(value);
+fn success(answer: Answer) -> CallToolResult {
+    let data = answer.to_value();
+    let mut result = CallToolResult::success(vec![ContentBlock::text(answer.into_string())]);
+    result.structured_content = Some(data);
     result
 }
 
-fn failed(failure: &ToolError, body: Value) -> CallToolResult {
-    tracing::debug!(error.code = failure.code.as_str(), "a tool answered an error");
+fn failed(failure: &ToolError, language: Language, request_id: &str) -> CallToolResult {
+    let body = self::failure(failure, language, request_id);
     let mut result = CallToolResult::error(vec![ContentBlock::text(body.to_string())]);
     result.structured_content = Some(body);
     result
 }
 
+/// What the model reads of a failure.
+pub(super) fn failure(failure: &ToolError, language: Language, request_id: &str) -> Value {
+    tracing::debug!(error.code = failure.code.as_str(), "a tool answered an error");
+    error::public(failure, language, request_id)
+}
+
 /// Our own fault is not the client's call.
-fn broken(record: &OpenRecord) -> ToolError {
+pub(super) fn broken(record: &OpenRecord) -> ToolError {
     let error = ToolError::internal("a tool panicked");
     record.fill(|record| (record.outcome, record.error_code, record.counted) = (Outcome::Error, Some(error.code.as_str()), false));
     error
@@ -188,12 +210,42 @@ fn instructions(caller: &Caller) -> String {
 
 /// `serverInfo` belongs on every modern result; rmcp sets it on two of them only.
 fn stamp(context: &RequestContext<RoleServer>) -> Option<MetaObject> {
-    if context.protocol_version() != Some(ProtocolVersion::V_2026_07_28) {
-        return None;
-    }
+    (context.protocol_version() == Some(ProtocolVersion::V_2026_07_28)).then(|| STAMP.0.clone())
+}
+
+/// The same, as JSON.
+pub(super) fn stamp_json() -> &'static str {
+    &STAMP.1
+}
+
+static STAMP: LazyLock<(MetaObject, String)> = LazyLock::new(|| {
     let mut meta = MetaObject::new();
     meta.0.insert(SERVER_INFO.to_owned(), json!(implementation()));
-    Some(meta)
+    let text = json!(meta).to_string();
+    (meta, text)
+});
+
+/// What a request's `_meta` says.
+pub(super) struct SaidOfItself {
+    /// The protocol's version.
+    pub(super) version: Option<String>,
+    /// What the agent calls itself.
+    pub(super) agent: Option<String>,
+    /// The trace it belongs to.
+    pub(super) traceparent: Option<String>,
+    /// Whether it has all that the modern era wants.
+    pub(super) complete: bool,
+}
+
+/// Reads a `_meta`; none when it is none.
+pub(super) fn read_meta(raw: &str) -> Option<SaidOfItself> {
+    let meta: RequestMetaObject = serde_json::from_str(raw).ok()?;
+    Some(SaidOfItself {
+        version: meta.protocol_version().map(|version| version.to_string()),
+        agent: meta.client_info().map(|info| format!("{} {}", info.name, info.version)),
+        traceparent: meta.get_traceparent().map(str::to_owned),
+        complete: meta.missing_required_keys(&ProtocolVersion::V_2026_07_28).is_empty(),
+    })
 }
 
 fn implementation() -> Implementation {

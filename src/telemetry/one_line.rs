@@ -4,9 +4,10 @@
 use std::fmt::Write as _;
 use std::io::{self, IsTerminal, Write};
 
-/// Standard error for a subscriber.
-pub(super) fn stderr() -> OneLine {
-    OneLine { colours: io::stderr().is_terminal() }
+/// Standard error for a subscriber, which asks for it at every event.
+pub(super) fn stderr() -> impl Fn() -> OneLine + Send + Sync + 'static {
+    let colours = io::stderr().is_terminal();
+    move || OneLine { colours }
 }
 
 /// Writes each event as one line.
@@ -17,14 +18,35 @@ pub(super) struct OneLine {
 impl Write for OneLine {
     /// The subscriber hands over one whole event, with the end of its line.
     fn write(&mut self, event: &[u8]) -> io::Result<usize> {
-        let text = String::from_utf8_lossy(event);
-        io::stderr().lock().write_all(one_line(&text, self.colours).as_bytes())?;
+        if is_one_line(event) {
+            io::stderr().lock().write_all(event)?;
+        } else {
+            io::stderr().lock().write_all(one_line(&String::from_utf8_lossy(event), self.colours).as_bytes())?;
+        }
         Ok(event.len())
     }
 
     fn flush(&mut self) -> io::Result<()> {
         io::stderr().flush()
     }
+}
+
+/// Whether it is a line as it stands: no control character but the end. In UTF-8, which the subscriber writes, those from U+0080 to U+009F begin
+/// with C2.
+fn is_one_line(event: &[u8]) -> bool {
+    let Some((b'\n', line)) = event.split_last() else { return false };
+    // Most lines are plain, which is seen many bytes at a time.
+    if line.iter().fold(true, |plain, byte| plain & (0x20..0x7f).contains(byte)) {
+        return true;
+    }
+    let mut before = 0;
+    for byte in line {
+        if *byte < 0x20 || *byte == 0x7f || (before == 0xc2 && *byte < 0xa0) {
+            return false;
+        }
+        before = *byte;
+    }
+    true
 }
 
 /// The text with its control characters written as JSON writes them; colours stay where they are wanted (in what others say the subscriber has
@@ -52,6 +74,14 @@ fn one_line(event: &str, colours: bool) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_written_as_it_stands_needs_no_change() {
+        for (event, plain) in [("INFO a=ñ ú\n", true), ("INFO \u{a0}\n", true), ("INFO", false), ("a\nb\n", false), ("\u{9b}\n", false), ("\u{7f}\n", false), ("\t\n", false)] {
+            assert_eq!(is_one_line(event.as_bytes()), plain, "{event:?}");
+            assert!(!plain || one_line(event, false) == event);
+        }
+    }
 
     #[test]
     fn an_event_is_one_line() {

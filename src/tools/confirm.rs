@@ -19,6 +19,7 @@ use serde_json::{Map, Value, json};
 use tokio_util::task::TaskTracker;
 use tracing::Instrument;
 
+use super::answer::Answer;
 use super::cx::ToolCx;
 use super::error::{Code, ToolError};
 use super::tool::{AnyTool, Prepared, PreparedWrite};
@@ -95,7 +96,7 @@ impl Writes {
     ///
     /// # Errors
     /// What the tool answers, a code that is not good, or an earlier write in the way.
-    pub async fn call(&self, tool: &'static dyn AnyTool, cx: &ToolCx, arguments: WriteArguments, policy: WritePolicy, deadline: tokio::time::Instant) -> Result<Value, ToolError> {
+    pub async fn call(&self, tool: &'static dyn AnyTool, cx: &ToolCx, arguments: WriteArguments, policy: WritePolicy, deadline: tokio::time::Instant) -> Result<Answer, ToolError> {
         let name = tool.facts().name;
         let caller = cx.caller();
         let checked = match &arguments.code {
@@ -112,17 +113,18 @@ impl Writes {
             reference: cx.reference().to_owned(),
         };
         if let Some(earlier) = self.operations.earlier(&new).await.map_err(ToolError::internal)? {
-            return answer_earlier(earlier);
+            return answer_earlier(earlier).map(Answer::from);
         }
         let write = match tool.prepare(cx.clone(), arguments.own).await? {
-            Prepared::Done(value) => return Ok(value),
+            Prepared::Done(answer) => return Ok(answer),
             Prepared::Write(write) => write,
         };
-        match (policy, checked) {
+        let result = match (policy, checked) {
             (WritePolicy::Direct, _) => self.execute(new, write, cx, deadline).await,
             (WritePolicy::Confirm, Some(code)) if code.plan == write.digest[..DIGEST_BYTES] => self.execute(new, write, cx, deadline).await,
             (WritePolicy::Confirm, code) => self.preview(caller, name, &arguments.hash, &write, code.is_some(), cx),
-        }
+        };
+        result.map(Answer::from)
     }
 
     fn preview(&self, caller: &Caller, tool: &str, hash: &str, write: &PreparedWrite, changed: bool, cx: &ToolCx) -> Result<Value, ToolError> {

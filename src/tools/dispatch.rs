@@ -9,6 +9,7 @@ use serde_json::{Map, Value, json};
 use tokio_util::sync::CancellationToken;
 
 use super::TOOLS;
+use super::answer::Answer;
 use super::confirm::{WriteArguments, Writes};
 use super::cx::{ToolCx, ToolCxParts};
 use super::error::{Code, ToolError};
@@ -81,7 +82,7 @@ impl Dispatcher {
     ///
     /// # Errors
     /// The outer: no such tool for this caller. The inner: the tool's failure, for the model.
-    pub async fn call(&self, request: CallRequest) -> Result<Result<Value, ToolError>, UnknownTool> {
+    pub async fn call(&self, request: CallRequest) -> Result<Result<Answer, ToolError>, UnknownTool> {
         let tool = super::find(&request.name).ok_or(UnknownTool)?;
         let permit = permit(&request.caller, tool.facts()).ok_or(UnknownTool)?;
         let record = request.record.clone();
@@ -132,7 +133,7 @@ impl Dispatcher {
         }
     }
 
-    async fn run(&self, tool: &'static dyn AnyTool, permit: Permit, request: CallRequest, meter: Arc<CallMeter>) -> Result<Value, ToolError> {
+    async fn run(&self, tool: &'static dyn AnyTool, permit: Permit, request: CallRequest, meter: Arc<CallMeter>) -> Result<Answer, ToolError> {
         let parts = &self.parts;
         let facts = tool.facts();
         let caller = request.caller;
@@ -166,7 +167,7 @@ impl Dispatcher {
                 Effect::Reads => {
                     let prepared = tokio::time::timeout_at(deadline, tool.prepare(cx(view, String::new()), arguments));
                     match prepared.await {
-                        Ok(Ok(Prepared::Done(value))) => Ok(value),
+                        Ok(Ok(Prepared::Done(answer))) => Ok(answer),
                         Ok(Ok(Prepared::Write(_))) => Err(ToolError::internal("a reading tool planned a write")),
                         Ok(Err(error)) => Err(error),
                         Err(_) => Err(ToolError::new(Code::TiempoAgotado)),
@@ -194,6 +195,13 @@ impl Dispatcher {
 /// The tools a caller may use, in the register's order.
 pub fn permitted(caller: &Caller) -> impl Iterator<Item = &'static ToolFacts> + '_ {
     TOOLS.iter().map(|tool| tool.facts()).filter(|facts| permit(caller, facts).is_some())
+}
+
+/// What a tool does, if the caller may use it.
+#[must_use]
+pub fn may(caller: &Caller, tool: &str) -> Option<Effect> {
+    let facts = super::find(tool)?.facts();
+    permit(caller, facts).map(|_| facts.effect)
 }
 
 fn permit(caller: &Caller, facts: &ToolFacts) -> Option<Permit> {

@@ -5,6 +5,7 @@
 
 use std::sync::LazyLock;
 
+pub mod answer;
 mod bound;
 pub mod confirm;
 pub mod cx;

@@ -24,10 +24,20 @@ pub fn phrase(language: Language, key: &str, facts: &[(&str, &str)]) -> String {
 }
 
 /// One line without control characters, nor what is invisible or turns the reading direction: names come from Odoo as somebody wrote them.
-fn spoken(text: &str) -> String {
+fn spoken(text: &str) -> Cow<'_, str> {
+    // Most texts are well-behaved: letters, signs, single blanks between them.
+    let mut before = ' ';
+    let plain = text.chars().all(|c| {
+        let good = matches!(c, '!'..='~' | '\u{a1}'..='\u{ac}' | '\u{ae}'..='\u{17f}') || (c == ' ' && before != ' ');
+        before = c;
+        good
+    });
+    if plain && before != ' ' {
+        return Cow::Borrowed(text);
+    }
     let unseen = |c: char| matches!(c, '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}');
     let seen: String = text.chars().filter(|c| !unseen(*c)).map(|c| if c.is_control() { ' ' } else { c }).collect();
-    seen.split_whitespace().collect::<Vec<_>>().join(" ")
+    seen.split_whitespace().collect::<Vec<_>>().join(" ").into()
 }
 
 /// As [`phrase`], but what is too long is cut from one fact, a name, so that what stands behind it is heard.
@@ -38,8 +48,13 @@ pub fn phrase_around(language: Language, key: &str, name: (&str, &str), facts: &
         all.extend_from_slice(facts);
         fill(language, key, &all)
     };
+    let spoken_name = spoken(name.1);
+    let said = filled(&spoken_name);
+    if said.chars().count() <= PHRASE_CHARS_MAX {
+        return spoken(&said).into_owned();
+    }
     let rest = filled("").chars().count();
-    let said = filled(&cut(&spoken(name.1), PHRASE_CHARS_MAX.saturating_sub(rest).max(NAME_CHARS_MIN)));
+    let said = filled(&cut(&spoken_name, PHRASE_CHARS_MAX.saturating_sub(rest).max(NAME_CHARS_MIN)));
     cut(&spoken(&said), PHRASE_CHARS_MAX)
 }
 

@@ -11,9 +11,10 @@ use schemars::JsonSchema;
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
 
+use super::answer::{Answer, plain};
 use super::bound;
 use super::cx::ToolCx;
-use super::error::{Code, ToolError};
+use super::error::ToolError;
 use super::schema::{self, ArgumentCheck};
 
 /// A named set of tools that a token can be limited to.
@@ -118,7 +119,7 @@ pub enum Planned<P, O> {
 /// A prepared call: finished, or waiting for the go-ahead to write.
 pub enum Prepared {
     /// The structured result.
-    Done(Value),
+    Done(Answer),
     /// A write that has not been done.
     Write(PreparedWrite),
 }
@@ -216,11 +217,7 @@ impl<T: Tool> AnyTool for Reads<T> {
     fn prepare(&self, cx: ToolCx, arguments: Value) -> BoxFuture<'static, Result<Prepared, ToolError>> {
         Box::pin(async move {
             let input: T::Input = typed(arguments)?;
-            let output = plain(&T::run(&cx, input).await?);
-            if bound::weight(&output) > bound::RESULT_BYTES_MAX {
-                return Err(ToolError::new(Code::RespuestaGrande).cause("the result weighs too much"));
-            }
-            Ok(Prepared::Done(output))
+            Ok(Prepared::Done(Answer::of(&T::run(&cx, input).await?)?))
         })
     }
 }
@@ -239,7 +236,7 @@ impl<T: WriteTool> AnyTool for Writes<T> {
         Box::pin(async move {
             let input: T::Input = typed(arguments)?;
             match T::plan(&cx, input).await? {
-                Planned::Nothing(output) => Ok(Prepared::Done(light(plain(&output)))),
+                Planned::Nothing(output) => Ok(Prepared::Done(light(plain(&output)).into())),
                 Planned::Write(plan) => {
                     let preview = light(plain(&T::preview(&cx, &plan)));
                     let bytes = serde_json::to_vec(&plan).map_err(ToolError::internal)?;
@@ -266,30 +263,4 @@ fn light(mut value: Value) -> Value {
         bound::cut(&mut value, 200, 50);
     }
     value
-}
-
-/// The result as JSON without empty fields: no nulls, no empty texts or lists. Zeros and `false` stay. Outsized texts and lists are cut.
-fn plain<O: Serialize>(output: &O) -> Value {
-    let mut value = serde_json::to_value(output).unwrap_or(Value::Null);
-    drop_empty(&mut value);
-    bound::cut(&mut value, bound::TEXT_CHARS_MAX, bound::ITEMS_MAX);
-    value
-}
-
-fn drop_empty(value: &mut Value) {
-    match value {
-        Value::Object(map) => {
-            for entry in map.values_mut() {
-                drop_empty(entry);
-            }
-            map.retain(|_, entry| match entry {
-                Value::Null => false,
-                Value::String(text) => !text.is_empty(),
-                Value::Object(inner) => !inner.is_empty(),
-                _ => true,
-            });
-        }
-        Value::Array(items) => items.iter_mut().for_each(drop_empty),
-        _ => {}
-    }
 }

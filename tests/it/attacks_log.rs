@@ -255,7 +255,7 @@ async fn attack_29_no_line_of_the_log_is_forged() {
         for line in log.lines() {
             if format == "json" {
                 assert!(serde_json::from_str::<Value>(line).is_ok_and(|line| line["timestamp"].as_str().is_some_and(|time| !time.starts_with("2001"))), "{line}");
-            } else {
+            } else if !line.starts_with("dunet: there is no operator yet") {
                 assert!(ours.is_match(line), "{format}: a line that is none of ours: {line}");
             }
             assert!(!line.chars().any(char::is_control), "{format}: {line:?}");

@@ -23,6 +23,7 @@ mod journal;
 mod lanes;
 mod limits;
 mod mcp_bad_input;
+mod mcp_direct;
 mod mcp_eras;
 mod observability;
 mod odoo_real;

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 const MAY_USE: [(&str, &[&str]); 15] = [
     ("admin", &["http", "metrics", "state", "tools", "domain", "text", "ids", "clock"]),
     ("mcp", &["http", "metrics", "state", "tools", "domain", "text", "ids", "clock"]),
-    ("http", &["config", "metrics", "state", "telemetry", "ids"]),
+    ("http", &["config", "metrics", "state", "telemetry", "ids", "clock"]),
     ("tools", &["domain", "odoo", "dgii", "text", "ids", "clock"]),
     ("domain", &["db", "odoo", "dgii", "text", "ids", "clock"]),
     ("demo", &["odoo", "dgii", "clock"]),

@@ -25,7 +25,7 @@ use crate::ids::TenantId;
 const RETRY_FIRST: Duration = Duration::from_millis(200);
 const RETRY_MAX: Duration = Duration::from_secs(10);
 /// Records in one statement at most: SQLite takes 32,766 parameters, and a record has 14.
-const BATCH_RECORDS_MAX: usize = 2_000;
+const BATCH_RECORDS_MAX: usize = 2_048;
 /// Longest wait for requests that were cut.
 const CUT_WAIT_MAX: Duration = Duration::from_secs(2);
 /// How often the journals of killed processes are looked for.
@@ -64,6 +64,9 @@ struct Shared {
     spilt: Mutex<VecDeque<tool_usage::Model>>,
     spilt_max: usize,
     wake: Notify,
+    /// A whole batch waits.
+    full: Notify,
+    batch_records_max: u64,
     waiting: AtomicU64,
     delivered_to: AtomicU64,
     dropped: AtomicU64,
@@ -81,17 +84,20 @@ impl UsageSink {
     /// memory while the journal cannot be written.
     #[must_use]
     pub fn new(db: DatabaseConnection, folder: PathBuf, memory_records_max: usize, batch_records_max: usize, flush: Duration) -> (Self, UsageWorker) {
+        let batch_records_max = batch_records_max.clamp(1, BATCH_RECORDS_MAX);
         let shared = Arc::new(Shared {
             journal: Journal::new(folder),
             spilt: Mutex::default(),
             spilt_max: memory_records_max,
             wake: Notify::new(),
+            full: Notify::new(),
+            batch_records_max: batch_records_max as u64,
             waiting: AtomicU64::new(0),
             delivered_to: AtomicU64::new(0),
             dropped: AtomicU64::new(0),
             failing: AtomicBool::new(false),
         });
-        let worker = UsageWorker { db, shared: Arc::clone(&shared), batch_records_max: batch_records_max.clamp(1, BATCH_RECORDS_MAX), flush };
+        let worker = UsageWorker { db, shared: Arc::clone(&shared), batch_records_max, flush };
         (Self { shared, open: TaskTracker::new(), cut: CancellationToken::new(), live: LiveFeed::new() }, worker)
     }
 
@@ -99,8 +105,8 @@ impl UsageSink {
     /// the log and counted as dropped.
     pub fn record(&self, record: &UsageRecord) {
         self.live.tell(record);
-        let row = super::row(record);
-        if let Err(error) = self.shared.journal.append(&row) {
+        if let Err(failed) = self.shared.journal.append(super::row(record)) {
+            let (error, row) = *failed;
             let mut spilt = self.shared.spilt();
             if spilt.len() >= self.shared.spilt_max {
                 drop(spilt);
@@ -113,8 +119,11 @@ impl UsageSink {
             }
             spilt.push_back(row);
         }
-        self.shared.waiting.fetch_add(1, Ordering::Relaxed);
+        let waiting = self.shared.waiting.fetch_add(1, Ordering::Relaxed) + 1;
         self.shared.wake.notify_one();
+        if waiting >= self.shared.batch_records_max {
+            self.shared.full.notify_one();
+        }
     }
 
     /// Watches calls as they end: a tenant's, or everybody's.
@@ -207,8 +216,11 @@ impl UsageWorker {
                 () = tokio::time::sleep_until(orphans_due) => {}
                 () = stop.cancelled() => break,
             }
-            // Gather for a moment: one statement for many calls.
-            pause(self.flush, &stop).await;
+            // Gather for a moment: one statement for many calls. Not longer than until it is full: what was just written is still at hand.
+            tokio::select! {
+                () = pause(self.flush, &stop) => {}
+                () = self.shared.full.notified() => {}
+            }
             while let Err(error) = self.deliver_all().await {
                 tracing::warn!(%error, records = self.shared.waiting.load(Ordering::Relaxed), "usage could not be delivered; it is kept and tried again");
                 self.report(self.shared.journal.sync());
@@ -366,10 +378,18 @@ async fn insert(db: &DatabaseConnection, batch: &[tool_usage::Model]) -> Result<
         return Ok(());
     }
     let transaction = db::begin_write(db).await?;
-    let rows = batch.iter().map(|row| row.clone().into_active_model());
-    let mut statement = tool_usage::Entity::insert_many(rows).on_conflict(OnConflict::column(tool_usage::Column::Id).do_nothing().to_owned()).into_query();
-    let inserted = transaction.query_all(statement.returning_col(tool_usage::Column::Id)).await?;
-    let mut inserted: HashSet<uuid::Uuid> = inserted.iter().map(|row| row.try_get("", "id")).collect::<Result<_, _>>()?;
+    let mut inserted: HashSet<uuid::Uuid> = HashSet::with_capacity(batch.len());
+    let mut rest = batch;
+    // Statements of few sizes: each is prepared once, and then known to the connection. To prepare one costs more than to run it.
+    while let Some(bits) = rest.len().checked_ilog2() {
+        let (rows, behind) = rest.split_at(1 << bits);
+        rest = behind;
+        let active = rows.iter().map(|row| row.clone().into_active_model());
+        let mut statement = tool_usage::Entity::insert_many(active).on_conflict(OnConflict::column(tool_usage::Column::Id).do_nothing().to_owned()).into_query();
+        for row in transaction.query_all(statement.returning_col(tool_usage::Column::Id)).await? {
+            inserted.insert(row.try_get("", "id")?);
+        }
+    }
     // The first of two with the same id is the one that was stored.
     let fresh: Vec<&tool_usage::Model> = batch.iter().filter(|row| inserted.remove(&row.id)).collect();
     roll_up(&transaction, &fresh).await?;

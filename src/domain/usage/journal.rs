@@ -3,8 +3,10 @@
 //! A process has one segment, a file of lines `CRC-32 in hexadecimal, space, the row as JSON`. It is appended to with one `write` per call (which
 //! a killed process has handed to the kernel; only a power cut can take the last moments of it) and read from the same file by the
 //! delivery. The owner holds a lock on its segment. A segment nobody holds is an orphan of a process that was killed: whoever finds it
-//! delivers it. To deliver a line twice is harmless, since `tool_usage` ignores an id that it has.
+//! delivers it. To deliver a line twice is harmless, since `tool_usage` ignores an id that it has. The latest rows are kept in memory too, so
+//! that a database that keeps up is given them without reading and parsing their lines again.
 
+use std::collections::VecDeque;
 use std::fs::{File, OpenOptions};
 use std::io::{self, ErrorKind, Write};
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
@@ -17,8 +19,12 @@ use crate::db::entities::tool_usage;
 const RESERVE_BYTES: u64 = 1024 * 1024;
 /// A segment whose lines are all delivered is emptied once it is larger than this, bytes.
 const RECYCLE_BYTES: u64 = 256 * 1024;
+/// Rows kept in memory beside their lines.
+const RECENT_ROWS_MAX: usize = 2_048;
 /// Read in one go, bytes.
 const READ_BYTES_MAX: usize = 512 * 1024;
+/// What a line takes, about, bytes.
+const LINE_BYTES: usize = 512;
 /// A longer line cannot be ours.
 const LINE_BYTES_MAX: usize = 16 * 1024;
 const EXTENSION: &str = "jsonl";
@@ -40,6 +46,16 @@ pub(super) struct Segment {
     bytes: u64,
     /// The last write ended in the middle of a line.
     torn: bool,
+    /// The latest rows, in the order of their lines.
+    recent: VecDeque<Recent>,
+}
+
+/// A row that was written from `start` up to `end`.
+#[derive(Debug)]
+struct Recent {
+    start: u64,
+    end: u64,
+    row: tool_usage::Model,
 }
 
 /// Lines read.
@@ -62,15 +78,25 @@ impl Journal {
     /// Appends a line.
     ///
     /// # Errors
-    /// The disk is full or broken; nothing of the line counts.
-    pub(super) fn append(&self, row: &tool_usage::Model) -> io::Result<()> {
-        let line = line(row)?;
+    /// The disk is full or broken; nothing of the line counts, and the row is given back.
+    pub(super) fn append(&self, row: tool_usage::Model) -> Result<(), Box<(io::Error, tool_usage::Model)>> {
+        let line = match line(&row) {
+            Ok(line) => line,
+            Err(error) => return Err(Box::new((error, row))),
+        };
         let mut active = self.active.lock().unwrap_or_else(PoisonError::into_inner);
         let segment = match active.as_mut() {
             Some(segment) => segment,
-            None => active.insert(Segment::begin(&self.folder)?),
+            None => match Segment::begin(&self.folder) {
+                Ok(segment) => active.insert(segment),
+                Err(error) => return Err(Box::new((error, row))),
+            },
         };
-        segment.append(&line)
+        match segment.append(&line) {
+            Ok(start) => segment.remember(start, row),
+            Err(error) => return Err(Box::new((error, row))),
+        }
+        Ok(())
     }
 
     /// Reads whole lines from there on; none of them when there is nothing new.
@@ -79,9 +105,12 @@ impl Journal {
     /// The file cannot be read.
     pub(super) fn read(&self, from: u64, rows_max: usize) -> io::Result<Lines> {
         let (file, end) = {
-            let active = self.active.lock().unwrap_or_else(PoisonError::into_inner);
-            match active.as_ref() {
-                Some(segment) => (segment.file.try_clone()?, segment.bytes),
+            let mut active = self.active.lock().unwrap_or_else(PoisonError::into_inner);
+            match active.as_mut() {
+                Some(segment) => match segment.recall(from, rows_max) {
+                    Some(lines) => return Ok(lines),
+                    None => (segment.file.try_clone()?, segment.bytes),
+                },
                 None => return Ok(Lines { next: from, ..Lines::default() }),
             }
         };
@@ -99,6 +128,7 @@ impl Journal {
                 segment.file.set_len(0)?;
                 segment.bytes = 0;
                 segment.torn = false;
+                segment.recent.clear();
                 segment.reserve();
                 Ok(true)
             }
@@ -158,7 +188,7 @@ impl Journal {
             };
             if file.try_lock().is_ok() && path.exists() {
                 let bytes = file.metadata()?.len();
-                found.push(Segment { file, path, bytes, torn: false });
+                found.push(Segment { file, path, bytes, torn: false, recent: VecDeque::new() });
             }
         }
         Ok(found)
@@ -188,7 +218,7 @@ impl Segment {
         let file = OpenOptions::new().create_new(true).read(true).append(true).mode(0o600).open(&unnamed)?;
         file.lock()?;
         std::fs::rename(&unnamed, &path)?;
-        let segment = Self { file, path, bytes: 0, torn: false };
+        let segment = Self { file, path, bytes: 0, torn: false, recent: VecDeque::new() };
         segment.reserve();
         Ok(segment)
     }
@@ -200,18 +230,45 @@ impl Segment {
         }
     }
 
-    fn append(&mut self, line: &[u8]) -> io::Result<()> {
+    /// Writes a line; where it begins.
+    fn append(&mut self, line: &[u8]) -> io::Result<u64> {
         // What was half written must not swallow the line after it.
         if self.torn {
             self.file.write_all(b"\n")?;
             self.torn = false;
+            self.bytes = self.file.metadata()?.len();
         }
         if let Err(error) = self.file.write_all(line) {
             self.torn = true;
             return Err(error);
         }
-        self.bytes = self.file.metadata()?.len();
-        Ok(())
+        // Nobody else appends to a segment.
+        let start = self.bytes;
+        self.bytes += line.len() as u64;
+        Ok(start)
+    }
+
+    fn remember(&mut self, start: u64, row: tool_usage::Model) {
+        if self.recent.len() >= RECENT_ROWS_MAX {
+            self.recent.pop_front();
+        }
+        self.recent.push_back(Recent { start, end: self.bytes, row });
+    }
+
+    /// The rows from there on, if they are in memory still; what is before them is forgotten.
+    fn recall(&mut self, from: u64, rows_max: usize) -> Option<Lines> {
+        let at = self.recent.binary_search_by_key(&from, |recent| recent.start).ok()?;
+        self.recent.drain(..at);
+        let mut lines = Lines { next: from, ..Lines::default() };
+        for recent in self.recent.iter().take(rows_max) {
+            // After a gap (a line that could not be written whole) the file is read.
+            if recent.start != lines.next {
+                break;
+            }
+            lines.next = recent.end;
+            lines.rows.push(recent.row.clone());
+        }
+        Some(lines)
     }
 
     /// Reads whole lines from there on.
@@ -231,7 +288,8 @@ impl Segment {
 }
 
 fn line(row: &tool_usage::Model) -> io::Result<Vec<u8>> {
-    let mut line = vec![b'0'; CRC_CHARS];
+    let mut line = Vec::with_capacity(LINE_BYTES);
+    line.resize(CRC_CHARS, b'0');
     line.push(b' ');
     serde_json::to_writer(&mut line, row)?;
     let crc = format!("{:08x}", crc32fast::hash(&line[CRC_CHARS + 1..]));
@@ -321,9 +379,16 @@ mod tests {
         assert_eq!(journal.read(0, 10).unwrap().next, 0);
         let written: Vec<_> = (0..50).map(row).collect();
         for row in &written {
-            journal.append(row).unwrap();
+            journal.append(row.clone()).unwrap();
         }
-        assert_eq!(rows(&journal), written);
+        assert_eq!(rows(&journal), written, "out of memory");
+        assert_eq!(rows(&journal), written, "out of the file: memory keeps what was not read yet");
+        let more: Vec<_> = (50..100).map(row).collect();
+        for row in &more {
+            journal.append(row.clone()).unwrap();
+        }
+        let all: Vec<_> = written.into_iter().chain(more).collect();
+        assert_eq!(rows(&journal), all, "out of the file, then out of memory");
         assert!(!journal.recycle(journal.read(0, 100).unwrap().next).unwrap(), "too small to be worth it");
     }
 
@@ -333,10 +398,10 @@ mod tests {
         let first = Journal::new(folder.path().to_owned());
         let written = [row(1), row(2), row(3)];
         for row in &written {
-            first.append(row).unwrap();
+            first.append(row.clone()).unwrap();
         }
         let second = Journal::new(folder.path().to_owned());
-        second.append(&row(9)).unwrap();
+        second.append(row(9)).unwrap();
         assert!(second.orphans().unwrap().is_empty(), "its owner lives");
         // Killed in the middle of a line.
         let path = first.active.lock().unwrap().as_ref().unwrap().path.clone();
@@ -358,7 +423,7 @@ mod tests {
         let mut seen = 0;
         let mut emptied = 0;
         for number in 0..3_000 {
-            journal.append(&row(number)).unwrap();
+            journal.append(row(number)).unwrap();
             if number % 100 == 99 {
                 loop {
                     let lines = journal.read(from, 64).unwrap();
@@ -384,15 +449,18 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let journal = Journal::new(folder.path().to_owned());
         let (one, two) = (row(1), row(2));
-        journal.append(&one).unwrap();
+        journal.append(one.clone()).unwrap();
         {
             let mut active = journal.active.lock().unwrap();
             let segment = active.as_mut().unwrap();
             segment.file.write_all(b"deadbeef {\"id\":").unwrap();
             segment.torn = true;
         }
-        journal.append(&two).unwrap();
-        let lines = journal.read(0, 10).unwrap();
-        assert_eq!((lines.rows, lines.spoilt), (vec![one, two], 1));
+        journal.append(two.clone()).unwrap();
+        let before = journal.read(0, 10).unwrap();
+        assert_eq!((before.rows, before.spoilt), (vec![one], 0));
+        let after = journal.read(before.next, 10).unwrap();
+        assert_eq!((after.rows, after.spoilt), (vec![two], 1));
+        assert_eq!(journal.read(after.next, 10).unwrap().next, after.next, "the end");
     }
 }

@@ -99,7 +99,7 @@ impl Tool for ConsultarRncDgii {
         let mut output = answer(&id, listed, cx.today(), cx.language());
         output.avisos.extend(super::age_warning(cx, output.antiguedad_dias));
         if input.comparar_con_odoo == Some(true) {
-            match in_odoo(cx, &id).await {
+            match Box::pin(in_odoo(cx, &id)).await {
                 Ok(found) => output.ya_en_odoo = found,
                 // The listing's answer stands whether Odoo answers or not.
                 Err(error) => {

@@ -92,7 +92,7 @@ pub(crate) fn of(taxpayer: &Taxpayer, language: Language) -> OdooSuggestion {
         vat: taxpayer.id.digits().to_owned(),
         pais: "DO".to_owned(),
         es_empresa: is_company(&taxpayer.id),
-        referencia: taxpayer.trade_name.clone().filter(|name| fold(name) != fold(&taxpayer.name)),
+        referencia: taxpayer.trade_name.clone().filter(|name| *name != taxpayer.name && fold(name) != fold(&taxpayer.name)),
         tipo_contribuyente: kind.code.to_owned(),
         motivo: kind.reason(language),
     }
