@@ -149,6 +149,11 @@ impl Cx {
         Ok(response)
     }
 
+    /// A piece of a page, for streams: a template that is no page of its own.
+    pub(super) fn piece(&self, template: &str, view: impl Serialize) -> Result<String, PageError> {
+        self.inner.portal.inner.renderer.render(self, template, render::value(&view)).map_err(PageError::internal)
+    }
+
     /// Sends the browser on with a GET, after something was done.
     pub(super) fn redirect(&self, path: &str) -> Answer {
         let location = HeaderValue::from_str(path).map_err(PageError::internal)?;

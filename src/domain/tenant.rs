@@ -108,6 +108,13 @@ impl Tenant {
         }
     }
 
+    /// Whether the saved Odoo secret was given for the server of that address. To another one it must not be sent: whoever may change the
+    /// address could else have the secret sent to themselves.
+    #[must_use]
+    pub fn odoo_secret_fits(&self, url: &Url) -> bool {
+        self.odoo.as_ref().is_some_and(|odoo| odoo.url.origin() == url.origin())
+    }
+
     /// After a downgrade more tools may be enabled than the plan allows: the first by name stay.
     fn within_plan(&self, tool: &str) -> bool {
         let Some(max) = self.plan.tools_max else { return true };

@@ -6,6 +6,9 @@ use std::sync::LazyLock;
 use super::route::{Menu, Route, RouteFacts, Who};
 
 mod client;
+mod client_danger;
+mod client_form;
+mod client_odoo;
 mod clients;
 mod home;
 mod link;
@@ -24,7 +27,15 @@ pub(super) fn register() -> Vec<Route> {
         Route::new("/admin/enlace/{link}", Who::Anyone).get(link::show).post(link::act).limited(),
         Route::new("/admin", Who::SignedIn).get(home::show).menu("panel", "gauge"),
         Route::new("/admin/clients", Who::Operator).get(clients::list).menu("clients", "building-2"),
+        Route::new("/admin/clients/new", Who::Operator).get(client_form::blank).post(client_form::add),
         Route::new("/admin/clients/{id}", Who::Tenant).get(client::show).menu("summary", "gauge"),
+        Route::new("/admin/clients/{id}/edit", Who::Operator).get(client_form::show).post(client_form::save),
+        Route::new("/admin/clients/{id}/status", Who::Operator).post(client_danger::status),
+        Route::new("/admin/clients/{id}/danger", Who::Operator).get(client_danger::show),
+        Route::new("/admin/clients/{id}/delete", Who::Operator).post(client_danger::delete),
+        Route::new("/admin/clients/{id}/odoo", Who::Tenant).get(client_odoo::show).menu("odoo", "plug"),
+        Route::new("/admin/clients/{id}/odoo", Who::TenantOwner).post(client_odoo::save),
+        Route::new("/admin/clients/{id}/odoo/test", Who::TenantOwner).post(client_odoo::test).limited(),
         Route::new("/admin/clients/{id}/members", Who::Tenant).get(members::show).menu("members", "users-round"),
         Route::new("/admin/clients/{id}/members", Who::TenantOwner).post(members::invite),
         Route::new("/admin/clients/{id}/members/remove", Who::TenantOwner).post(members::remove),

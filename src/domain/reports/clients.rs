@@ -58,6 +58,8 @@ pub struct ClientFilter {
     pub active: Option<bool>,
     /// The state of their Odoo.
     pub odoo: Option<OdooState>,
+    /// Only active ones that somebody should look at: without an Odoo, with one that fails, or with four fifths of the plan used.
+    pub attention: bool,
     /// The tenants whose Odoo is left alone, from `Connections::paused_tenants`.
     pub paused: Vec<TenantId>,
 }
@@ -218,6 +220,10 @@ fn filtered(sql: &mut Sql, filter: &ClientFilter, found: Option<Vec<Uuid>>) {
         sql.push(if active { " and c.status = 'active'" } else { " and c.status <> 'active'" });
     }
     let paused = filter.paused.iter().map(|tenant| tenant.uuid());
+    if filter.attention {
+        sql.push(" and c.status = 'active' and (c.odoo_url is null or coalesce(m.counted, 0) * 5 >= cast(p.calls_per_month as bigint) * 4 or c.id in ");
+        sql.list(paused.clone()).push(")");
+    }
     match filter.odoo {
         None => {}
         Some(OdooState::Missing) => {
