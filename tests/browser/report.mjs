@@ -2,7 +2,7 @@
 
 const LINES_MAX = 6; // of what was wrong; the rest is a count
 
-export const counts = { passed: 0, failed: 0 };
+export const counts = { passed: 0, failed: 0, ignored: 0 };
 
 /** What else is worth knowing when a step fails: functions that say where a browser stands. */
 export const witnesses = new Set();
@@ -19,6 +19,12 @@ export function check(name, faults = []) {
   const more = new Set(faults).size - shown.length;
   console.log([`FAIL  ${name}`, ...shown, ...(more > 0 ? [`      and ${more} more`] : [])].join("\n"));
   return false;
+}
+
+/** What could not be tried here, and why. */
+export function skip(name, why) {
+  counts.ignored += 1;
+  console.log(`skip  ${name}: ${why}`);
 }
 
 /** A step of a tour: good when it does not throw. The tour ends with the first that fails, for the next ones build on it. */

@@ -10,7 +10,7 @@ import { Child } from "../service.mjs";
 const RNC = { number: "131793916", name: /INDEXA/ }; // in every made-up listing
 const OWNER = { email: "duena@elprogreso.do", name: "Dulce Dueña", password: "tornillo clavo martillo 5" };
 const VIEWER = { email: "contable@elprogreso.do", name: "Carla Contable", password: "factura recibo balance 4" };
-const AGENT = new URL("../agent.py", import.meta.url).pathname;
+const AGENT = new URL("../agent.mjs", import.meta.url).pathname;
 
 export async function great(browser, service, { operator, odoo, screens }) {
   const boss = await Person.make(browser, service.base, { state: operator });
@@ -169,9 +169,9 @@ async function joined(browser, service, { boss, at, who, level, width, screens }
   return person;
 }
 
-/** One call by the Python SDK. */
+/** One call by the TypeScript SDK. */
 export async function call(service, token, tool, args) {
   const env = { MCP_URL: `${service.base}/mcp`, MCP_TOKEN: token };
-  const said = await new Child(process.env.AGENT_PYTHON, [AGENT, tool, JSON.stringify(args)], { env }).done();
+  const said = await new Child(process.execPath, [AGENT, tool, JSON.stringify(args)], { env }).done();
   return JSON.parse(said.trim().split("\n").at(-1));
 }
