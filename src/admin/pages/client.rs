@@ -104,10 +104,10 @@ pub(super) async fn show(cx: Cx, access: TenantAccess) -> Answer {
     let names: Vec<&str> = TOOLS.iter().map(|tool| tool.facts().name).collect();
     let summary = state.reports.client_summary(&tenant, &names, paused(&cx, tenant.id)).await.map_err(PageError::internal)?;
     let last = state.reports.log_last(tenant.id, CALLS_SHOWN).await.map_err(PageError::internal)?;
-    cx.page("pages/client.html", view(Head::of(&cx, &tenant), &tenant, summary, last, access.may_change()))
+    cx.page("pages/client.html", view(Head::of(&cx, &tenant), &tenant, &summary, last, access.may_change()))
 }
 
-fn view(client: Head, tenant: &Tenant, summary: ClientSummary, last: Vec<LogRow>, may_change: bool) -> View {
+fn view(client: Head, tenant: &Tenant, summary: &ClientSummary, last: Vec<LogRow>, may_change: bool) -> View {
     let seconds = |ms: Option<f64>| ms.map(|ms| format!("{:.2}", ms / 1_000.0)).unwrap_or_default();
     View {
         odoo_host: tenant.odoo.as_ref().and_then(|odoo| odoo.url.host_str().map(str::to_owned)).unwrap_or_default(),
