@@ -12,6 +12,7 @@ use axum::http::{HeaderName, HeaderValue};
 use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::Response;
 use axum::routing::any;
+use tokio_util::sync::CancellationToken;
 use tower::ServiceBuilder;
 
 use crate::http::middleware::Around;
@@ -23,9 +24,12 @@ mod cookies;
 mod csrf;
 mod cx;
 mod error;
+mod figures;
 mod forms;
 mod guard;
 mod limiter;
+mod live;
+mod log_row;
 mod once;
 mod pages;
 mod render;
@@ -38,6 +42,7 @@ pub use route::{Menu, RouteFacts, Who};
 
 use cookies::CookieNames;
 use http::names::Allowed;
+use live::Streams;
 use once::{Once, Reveals};
 use render::Renderer;
 
@@ -65,6 +70,9 @@ struct PortalInner {
     public_url: url::Url,
     once: Once,
     reveals: Reveals,
+    streams: Streams,
+    /// Cancelled when the service begins to stop: streams end.
+    stopping: CancellationToken,
 }
 
 impl Portal {
@@ -79,6 +87,8 @@ impl Portal {
             public_url: settings.public_url.clone(),
             once: Once::new(),
             reveals: Reveals::new(),
+            streams: Streams::default(),
+            stopping: settings.stopping.clone(),
         };
         Self { inner: Arc::new(inner) }
     }

@@ -1,7 +1,7 @@
 //! Templates: embedded, compiled when the service starts, one environment per language so that `t("key", fact=…)` speaks it also inside macros.
 //!
 //! Every page has, besides its view: `lang`, `theme`, `path`, `csrf`, `form_key`, `user`, `flash`, `nav`, `tabs`. Functions: `t`, `asset`. Filters:
-//! `number`, `moment` (date and time in Santo Domingo), `day`. Undefined values are errors when shown; autoescaping is on.
+//! `number`, `moment` (date and time in Santo Domingo), `day`, and those of `figures.rs`. Undefined values are errors when shown; autoescaping is on.
 
 use std::sync::Arc;
 
@@ -14,7 +14,7 @@ use rust_embed::RustEmbed;
 use serde::Serialize;
 
 use super::cx::FlashKind;
-use super::{Cx, assets, csrf, pages};
+use super::{Cx, assets, csrf, figures, pages};
 use crate::domain::users::Role;
 use crate::ids::TenantId;
 use crate::text::{self, Language};
@@ -61,10 +61,6 @@ impl Renderer {
     }
 
     pub(super) fn render(&self, cx: &Cx, template: &str, view: Value) -> Result<String, Error> {
-        let environment = match cx.language() {
-            Language::Es => &self.es,
-            Language::En => &self.en,
-        };
         let user = cx.user().map(|user| UserView { name: user.name(), email: user.email(), initials: initials(user.name()), operator: user.role() == Role::Operator });
         let menus = Menus::of(cx);
         // The frame's names come first: a view cannot stand in for them.
@@ -79,7 +75,19 @@ impl Renderer {
             nav => value(&menus.nav),
             tabs => value(&menus.tabs),
         };
-        environment.get_template(template)?.render(context! { ..frame, ..view })
+        self.environment(cx.language()).get_template(template)?.render(context! { ..frame, ..view })
+    }
+
+    /// A part of a page by itself, as streams send it: nothing is there but the view.
+    pub(super) fn part(&self, language: Language, template: &str, view: Value) -> Result<String, Error> {
+        self.environment(language).get_template(template)?.render(view)
+    }
+
+    fn environment(&self, language: Language) -> &Environment<'static> {
+        match language {
+            Language::Es => &self.es,
+            Language::En => &self.en,
+        }
     }
 }
 
@@ -140,6 +148,7 @@ fn environment(language: Language) -> Environment<'static> {
     environment.add_filter("number", number);
     environment.add_filter("moment", move |iso: &str| parsed(iso).map(|at| moment(language, at)));
     environment.add_filter("day", move |iso: &str| parsed(iso).map(|at| day(language, at)));
+    figures::add(&mut environment, language);
     for name in Templates::iter() {
         let text = Templates::get(&name).and_then(|file| String::from_utf8(file.data.into_owned()).ok()).expect("templates are embedded as UTF-8");
         environment.add_template_owned(name.to_string(), text).expect("the tests compile every template");

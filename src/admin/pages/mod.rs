@@ -5,14 +5,19 @@ use std::sync::LazyLock;
 
 use super::route::{Menu, Route, RouteFacts, Who};
 
+mod agents;
 mod client;
 mod client_danger;
 mod client_form;
 mod client_odoo;
 mod clients;
+mod filters;
 mod home;
 mod link;
+mod logs;
 mod members;
+mod metrics;
+mod panel;
 mod profile;
 mod sign_in;
 
@@ -28,6 +33,11 @@ pub(super) fn register() -> Vec<Route> {
         Route::new("/admin", Who::SignedIn).get(home::show).menu("panel", "gauge"),
         Route::new("/admin/clients", Who::Operator).get(clients::list).menu("clients", "building-2"),
         Route::new("/admin/clients/new", Who::Operator).get(client_form::blank).post(client_form::add),
+        Route::new("/admin/logs", Who::Operator).get(logs::live_all).menu("logs", "scroll-text"),
+        Route::new("/admin/logs/history", Who::Operator).get(logs::history_all),
+        Route::new("/admin/logs/csv", Who::Operator).get(logs::csv_all),
+        Route::new("/admin/metrics", Who::Operator).get(metrics::show_all).menu("metrics", "activity"),
+        Route::new("/admin/metrics/csv", Who::Operator).get(metrics::csv_all),
         Route::new("/admin/clients/{id}", Who::Tenant).get(client::show).menu("summary", "gauge"),
         Route::new("/admin/clients/{id}/edit", Who::Operator).get(client_form::show).post(client_form::save),
         Route::new("/admin/clients/{id}/status", Who::Operator).post(client_danger::status),
@@ -36,6 +46,12 @@ pub(super) fn register() -> Vec<Route> {
         Route::new("/admin/clients/{id}/odoo", Who::Tenant).get(client_odoo::show).menu("odoo", "plug"),
         Route::new("/admin/clients/{id}/odoo", Who::TenantOwner).post(client_odoo::save),
         Route::new("/admin/clients/{id}/odoo/test", Who::TenantOwner).post(client_odoo::test).limited(),
+        Route::new("/admin/clients/{id}/agents", Who::Tenant).get(agents::show).menu("agents", "bot"),
+        Route::new("/admin/clients/{id}/metrics", Who::Tenant).get(metrics::show_own).menu("metrics", "activity"),
+        Route::new("/admin/clients/{id}/metrics/csv", Who::Tenant).get(metrics::csv_own),
+        Route::new("/admin/clients/{id}/logs", Who::Tenant).get(logs::live_own).menu("log", "scroll-text"),
+        Route::new("/admin/clients/{id}/logs/history", Who::Tenant).get(logs::history_own),
+        Route::new("/admin/clients/{id}/logs/csv", Who::Tenant).get(logs::csv_own),
         Route::new("/admin/clients/{id}/members", Who::Tenant).get(members::show).menu("members", "users-round"),
         Route::new("/admin/clients/{id}/members", Who::TenantOwner).post(members::invite),
         Route::new("/admin/clients/{id}/members/remove", Who::TenantOwner).post(members::remove),

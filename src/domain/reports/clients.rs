@@ -176,7 +176,7 @@ impl Reports {
 
     /// Clients whose name has that in it, whatever its marks and capitals, or whose RNC begins so. Neither database knows a Spanish letter's
     /// relatives by itself, and names are few: they are compared here.
-    async fn found(&self, search: &str) -> Result<Vec<Uuid>, DbErr> {
+    pub(super) async fn found(&self, search: &str) -> Result<Vec<Uuid>, DbErr> {
         let word = fold(search);
         let digits: String = search.chars().filter(char::is_ascii_digit).collect();
         // An RNC is written with or without its hyphens.

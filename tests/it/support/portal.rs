@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Mutex;
+use std::time::Duration;
 
 use dunet::domain::users::{Level, NewLink, NewUser, Role};
 use dunet::ids::TenantId;
@@ -98,10 +99,20 @@ impl Browser {
         self.post("/admin/entrar", "/admin/entrar", &[("email", email), ("password", password)]).await
     }
 
-    async fn send(&self, request: reqwest::RequestBuilder) -> Page {
+    /// Opens an event stream, as a page's script does; `last` is the last event's id of somebody who comes back.
+    pub(crate) async fn stream(&self, path: &str, last: Option<&str>) -> Events {
+        let request = self.http.get(format!("{}{path}", self.base)).header(header::ACCEPT, "text/event-stream");
+        let request = last.iter().fold(request, |request, last| request.header("last-event-id", *last));
+        Events { response: self.with_cookies(request).send().await.expect("an answer"), rest: String::new() }
+    }
+
+    fn with_cookies(&self, request: reqwest::RequestBuilder) -> reqwest::RequestBuilder {
         let cookies = self.cookies.lock().expect("not poisoned").iter().map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>().join("; ");
-        let request = if cookies.is_empty() { request } else { request.header(header::COOKIE, cookies) };
-        let response = request.send().await.expect("an answer");
+        if cookies.is_empty() { request } else { request.header(header::COOKIE, cookies) }
+    }
+
+    async fn send(&self, request: reqwest::RequestBuilder) -> Page {
+        let response = self.with_cookies(request).send().await.expect("an answer");
         let (status, headers) = (response.status(), response.headers().clone());
         for set in headers.get_all(header::SET_COOKIE) {
             let text = set.to_str().expect("a text");
@@ -115,6 +126,67 @@ impl Browser {
         }
         // Slashes are escaped in templates; a browser reads them back.
         Page { status, headers, text: response.text().await.expect("a text").replace("&#x2f;", "/") }
+    }
+}
+
+/// An event stream that is open.
+pub(crate) struct Events {
+    pub response: reqwest::Response,
+    rest: String,
+}
+
+/// What a stream says.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Said {
+    pub event: String,
+    pub data: String,
+    pub id: String,
+}
+
+/// The longest wait for an event.
+const EVENT_WITHIN: Duration = Duration::from_secs(20);
+
+impl Events {
+    /// The next event that says something; none when the stream has ended.
+    pub(crate) async fn next(&mut self) -> Option<Said> {
+        loop {
+            while let Some((block, rest)) = self.rest.split_once("\n\n").map(|(block, rest)| (block.to_owned(), rest.to_owned())) {
+                self.rest = rest;
+                let mut said = Said::default();
+                let mut data = Vec::new();
+                for line in block.lines() {
+                    match line.split_once(':').map(|(name, value)| (name, value.strip_prefix(' ').unwrap_or(value))) {
+                        Some(("event", value)) => value.clone_into(&mut said.event),
+                        Some(("id", value)) => value.clone_into(&mut said.id),
+                        Some(("data", value)) => data.push(value),
+                        _ => {}
+                    }
+                }
+                if !said.event.is_empty() {
+                    said.data = data.join("\n").replace("&#x2f;", "/");
+                    return Some(said);
+                }
+            }
+            let chunk = tokio::time::timeout(EVENT_WITHIN, self.response.chunk()).await.expect("an event in time");
+            // A connection that is cut is an end too.
+            match chunk {
+                Ok(Some(chunk)) => self.rest.push_str(std::str::from_utf8(&chunk).expect("whole characters")),
+                Ok(None) | Err(_) => return None,
+            }
+        }
+    }
+
+    /// Everything up to the event that has that in it.
+    pub(crate) async fn until(&mut self, text: &str) -> Vec<Said> {
+        let mut all = Vec::new();
+        while let Some(said) = self.next().await {
+            let found = said.data.contains(text);
+            all.push(said);
+            if found {
+                return all;
+            }
+        }
+        panic!("the stream ended without {text}: {all:?}");
     }
 }
 
