@@ -14,8 +14,8 @@ export function kind(address) {
 }
 
 /** Looks at everything reachable from `starts`. `who` names the person in the lines; `matrix` says which widths, themes and whether without script. */
-export async function everyPage(browser, service, { who, state, starts, screens, matrix = {} }) {
-  const { widths = [PHONE, DESK], themes = ["light", "dark"], plain = true, prefix = "" } = matrix;
+export async function everyPage(browser, service, { who, state, starts, screens, prefix = "", matrix = {} }) {
+  const { widths = [PHONE, DESK], themes = ["light", "dark"], plain = true } = matrix;
   const persons = await Promise.all(widths.map((width) => Person.make(browser, service.base, { width, state, theme: themes[0] })));
   const bare = plain ? await Person.make(browser, service.base, { state, script: false }) : null;
   const seen = new Map();
