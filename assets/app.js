@@ -91,6 +91,8 @@
     if (use) use.setAttribute("href", use.getAttribute("href").replace(/#.*/, shown ? "#eye-off" : "#eye"));
   });
 
+  on("click", "[data-print]", () => print());
+
   on("click", "[data-dismiss]", (button) => button.closest(button.dataset.dismiss || ".flash")?.remove());
 
   // ---- Menus close on a click elsewhere and on Escape

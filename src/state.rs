@@ -16,6 +16,7 @@ use crate::domain::connections::Connections;
 use crate::domain::lanes::{LaneSettings, Lanes};
 use crate::domain::limits::{LimitSettings, Limits};
 use crate::domain::operations::Operations;
+use crate::domain::padron_imports::PadronImports;
 use crate::domain::reports::Reports;
 use crate::domain::settings::SettingsStore;
 use crate::domain::statements::Statements;
@@ -54,6 +55,8 @@ pub struct AppState {
     pub usage: UsageSink,
     /// The taxpayer listing.
     pub padron: Padron,
+    /// Its imports.
+    pub padron_imports: PadronImports,
     /// Runs calls.
     pub dispatcher: Dispatcher,
     /// What pages show.
@@ -103,6 +106,7 @@ impl AppState {
         let (usage, worker) = UsageSink::new(db.clone(), config.journal_dir(), limits.usage_memory_records_max, limits.usage_batch_records_max, flush);
         let padron = open_padron(&config)?;
         let tasks = TaskTracker::new();
+        let padron_imports = PadronImports::new(db.clone(), clock.clone(), padron.clone(), tasks.clone(), config.padron.padron_rows_min, config.uploads_dir());
         let dispatcher = Dispatcher::new(DispatcherParts {
             connections: connections.clone(),
             padron: padron.clone(),
@@ -125,6 +129,7 @@ impl AppState {
             limits: call_limits,
             usage,
             padron,
+            padron_imports,
             dispatcher,
             reports: Reports::new(db.clone(), clock.clone()),
             statements: Statements::new(db.clone(), clock.clone(), settings.clone()),

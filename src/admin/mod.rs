@@ -5,9 +5,10 @@
 //! routes is `pages/mod.rs`: a page is a file there, its template and its line.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Router;
-use axum::extract::Request;
+use axum::extract::{Request, State};
 use axum::http::{HeaderName, HeaderValue};
 use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::Response;
@@ -35,6 +36,7 @@ mod pages;
 mod render;
 mod route;
 mod session;
+mod upload;
 
 pub use cx::Cx;
 pub use pages::routes;
@@ -102,13 +104,13 @@ impl Portal {
 /// The routes of this door.
 pub fn router(state: &AppState, settings: &HttpSettings) -> Router {
     let portal = Portal::new(state, settings);
-    let limit = http::TimeLimit { longest: settings.request_timeout, answer: error::too_slow };
+    let limits = TimeLimits { page: settings.request_timeout, upload: Duration::from_millis(state.config.limits.upload_timeout_ms) };
     let stack = ServiceBuilder::new()
         .layer(from_fn(headers_layer))
         .layer(from_fn_with_state(portal.clone(), session::layer))
         .layer(from_fn(error::layer))
         .layer(Around::new(http::PanicGuard(error::panicked)))
-        .layer(Around::new(limit))
+        .layer(from_fn_with_state(limits, time_limit_layer))
         .layer(from_fn_with_state(portal.clone(), csrf::layer))
         .layer(from_fn_with_state(portal.clone(), once::layer));
     let limiter = limiter::Limiter::new(state.config.limits.sign_ins_per_minute);
@@ -119,6 +121,19 @@ pub fn router(state: &AppState, settings: &HttpSettings) -> Router {
     // Whatever is not a page is told so as a page.
     let pages = pages.route("/admin/{*rest}", any(error::not_found)).layer(stack);
     pages.with_state(portal).route("/assets/{*file}", axum::routing::get(assets::serve))
+}
+
+/// The longest time until an answer begins.
+#[derive(Clone, Copy)]
+struct TimeLimits {
+    page: Duration,
+    /// Of a form with files, which may come over a slow line.
+    upload: Duration,
+}
+
+async fn time_limit_layer(State(limits): State<TimeLimits>, request: Request, next: Next) -> Response {
+    let longest = if csrf::is_upload(request.headers()) { limits.upload } else { limits.page };
+    tokio::time::timeout(longest, next.run(request)).await.unwrap_or_else(|_| error::too_slow())
 }
 
 /// What every page's answer carries besides what all answers do. The policy on referrers replaces the general one: with `no-referrer` a browser

@@ -9,6 +9,7 @@ pub mod lanes;
 pub mod limits;
 pub mod operations;
 pub mod padron_history;
+pub mod padron_imports;
 pub mod plans;
 pub mod reports;
 pub mod settings;

@@ -33,6 +33,8 @@ mod portal_clients;
 mod portal_door;
 mod portal_logs;
 mod portal_metrics;
+mod portal_operator;
+mod portal_padron;
 mod portal_panel;
 mod portal_signin;
 mod reports;

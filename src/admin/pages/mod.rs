@@ -3,23 +3,31 @@
 
 use std::sync::LazyLock;
 
+use super::Cx;
 use super::route::{Menu, Route, RouteFacts, Who};
 
 mod agents;
+mod audit;
+mod billing;
 mod client;
 mod client_danger;
 mod client_form;
 mod client_odoo;
 mod clients;
+mod configs;
 mod filters;
 mod home;
 mod link;
 mod logs;
 mod members;
 mod metrics;
+mod padron;
 mod panel;
+mod plans;
 mod profile;
 mod sign_in;
+mod statement;
+mod usage;
 
 /// Where one-time links lead, before their text.
 pub(super) const LINK_PATH: &str = "/admin/enlace";
@@ -38,6 +46,18 @@ pub(super) fn register() -> Vec<Route> {
         Route::new("/admin/logs/csv", Who::Operator).get(logs::csv_all),
         Route::new("/admin/metrics", Who::Operator).get(metrics::show_all).menu("metrics", "activity"),
         Route::new("/admin/metrics/csv", Who::Operator).get(metrics::csv_all),
+        Route::new("/admin/billing", Who::Operator).get(billing::show).menu("billing", "receipt-text"),
+        Route::new("/admin/billing/close", Who::Operator).get(billing::close_ask).post(billing::close),
+        Route::new("/admin/billing/csv", Who::Operator).get(billing::csv),
+        Route::new("/admin/plans/edit", Who::Operator).get(plans::show).post(plans::save),
+        Route::new("/admin/plans/delete", Who::Operator).post(plans::delete),
+        Route::new("/admin/padron", Who::Operator).get(padron::show).menu("padron", "book-open"),
+        Route::new("/admin/padron/import", Who::Operator).post(padron::import).uploads(),
+        Route::new("/admin/padron/progress", Who::Operator).get(padron::progress),
+        Route::new("/admin/padron/rollback", Who::Operator).get(padron::rollback_ask).post(padron::rollback),
+        Route::new("/admin/audit", Who::Operator).get(audit::all).menu("audit", "history"),
+        Route::new("/admin/audit/verify", Who::Operator).post(audit::verify_all),
+        Route::new("/admin/configs", Who::Operator).get(configs::show).post(configs::save).menu("configs", "settings"),
         Route::new("/admin/clients/{id}", Who::Tenant).get(client::show).menu("summary", "gauge"),
         Route::new("/admin/clients/{id}/edit", Who::Operator).get(client_form::show).post(client_form::save),
         Route::new("/admin/clients/{id}/status", Who::Operator).post(client_danger::status),
@@ -55,6 +75,12 @@ pub(super) fn register() -> Vec<Route> {
         Route::new("/admin/clients/{id}/members", Who::Tenant).get(members::show).menu("members", "users-round"),
         Route::new("/admin/clients/{id}/members", Who::TenantOwner).post(members::invite),
         Route::new("/admin/clients/{id}/members/remove", Who::TenantOwner).post(members::remove),
+        Route::new("/admin/clients/{id}/usage", Who::Tenant).get(usage::show).menu("usage", "receipt-text"),
+        Route::new("/admin/clients/{id}/statement", Who::Tenant).get(statement::show),
+        Route::new("/admin/clients/{id}/statement/close", Who::Operator).post(statement::close),
+        Route::new("/admin/clients/{id}/statement/correct", Who::Operator).post(statement::correct),
+        Route::new("/admin/clients/{id}/audit", Who::Tenant).get(audit::of_client).menu("audit", "history"),
+        Route::new("/admin/clients/{id}/audit/verify", Who::Tenant).post(audit::verify_one),
         Route::new("/admin/profile", Who::SignedIn).get(profile::show).post(profile::save),
         Route::new("/admin/profile/password", Who::SignedIn).post(profile::password),
         Route::new("/admin/profile/sessions", Who::SignedIn).post(profile::session_end),
@@ -88,4 +114,13 @@ pub(super) fn menu(group: Group) -> impl Iterator<Item = (&'static RouteFacts, M
         };
         route.menu.filter(|_| belongs).map(|menu| (route, menu))
     })
+}
+
+/// Who did something, as pages call them: people by their address, the shell and the service by a word.
+fn actor_name(cx: &Cx, actor: &str) -> String {
+    match actor {
+        "shell" => cx.t("portal.actors.shell"),
+        "dunet" => cx.t("portal.actors.service"),
+        other => other.to_owned(),
+    }
 }

@@ -86,6 +86,19 @@ impl Browser {
         self.send(request).await
     }
 
+    /// Sends a form with files, its parts in that order: name, file's name if it is one, content.
+    pub(crate) async fn upload(&self, path: &str, parts: &[(&str, Option<&str>, &[u8])]) -> Page {
+        let mut body = Vec::new();
+        for (name, file, content) in parts {
+            let file = file.map(|file| format!("; filename=\"{file}\"\r\nContent-Type: application/zip")).unwrap_or_default();
+            body.extend_from_slice(format!("--xyz\r\nContent-Disposition: form-data; name=\"{name}\"{file}\r\n\r\n").as_bytes());
+            body.extend_from_slice(content);
+            body.extend_from_slice(b"\r\n");
+        }
+        body.extend_from_slice(b"--xyz--\r\n");
+        self.send(self.http.post(format!("{}{path}", self.base)).header(header::CONTENT_TYPE, "multipart/form-data; boundary=xyz").body(body)).await
+    }
+
     /// Opens the page `on` and sends a form from it to `path`, with its hidden `csrf`.
     pub(crate) async fn post(&self, on: &str, path: &str, fields: &[(&str, &str)]) -> Page {
         let csrf = self.get(on).await.hidden("csrf");
