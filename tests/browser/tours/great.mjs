@@ -1,11 +1,12 @@
-// The way of a client: made by the operator, its owner invited, Odoo connected, a token, calls by a real MCP client, and the calls on the pages
-// that were open meanwhile. Everything by the pages' own buttons.
+// The way of a client: it registers itself (where that is not there, the operator makes it and invites its owner), Odoo connected, a token, calls
+// by a real MCP client, and the calls on the pages that were open meanwhile. Everything by the pages' own buttons.
 
 import assert from "node:assert/strict";
 
 import { PHONE, Person, look } from "../portal.mjs";
 import { check, eventually, step } from "../report.mjs";
 import { Child } from "../service.mjs";
+import { signUp } from "./sign_up.mjs";
 
 const RNC = { number: "131793916", name: /INDEXA/ }; // in every made-up listing
 const OWNER = { email: "duena@elprogreso.do", name: "Dulce Dueña", password: "tornillo clavo martillo 5" };
@@ -16,20 +17,14 @@ export async function great(browser, service, { operator, odoo, screens }) {
   const boss = await Person.make(browser, service.base, { state: operator });
   const desk = await boss.page();
 
-  const at = await step("client: the operator makes one; the padrón knows its name", async () => {
-    await boss.open("/admin/clients");
-    await desk.locator('a[href="/admin/clients/new"]').first().click();
-    await desk.locator("#rnc").fill(RNC.number);
-    await desk.locator('button[value="look_up"]').click();
-    await eventually(async () => assert.match(await desk.locator("#name").inputValue(), RNC.name));
-    await look(boss, "clients-new-encontrado", { screens, quiet: true });
-    await desk.locator("#plan").selectOption("pro");
-    await submit(desk, "/admin/clients/new");
-    await desk.waitForURL(/\/admin\/clients\/[0-9a-f-]{36}/);
-    return new URL(desk.url()).pathname.split("/").slice(0, 4).join("/");
+  await step("operator: states the rate of the dollar", async () => {
+    await boss.open("/admin/configs");
+    const form = desk.locator("form", { has: desk.locator("#usd_rate") });
+    await form.locator("#usd_rate").fill("62.50");
+    await form.locator("button[type=submit]").click();
+    await desk.locator(".flash-ok").waitFor();
   });
-
-  const owner = await joined(browser, service, { boss, at, who: OWNER, level: "owner", width: PHONE, screens });
+  const { at, owner } = (await signUp(browser, service, { boss, who: OWNER, rnc: RNC, screens })) ?? (await made(browser, service, { boss, screens }));
   const phone = await owner.page();
 
   await owner.open(at);
@@ -142,6 +137,25 @@ export async function great(browser, service, { operator, odoo, screens }) {
   for (const [who, person] of [["owner", owner], ["viewer", viewer]]) members.push({ who, state: await person.context.storageState() });
   for (const person of [boss, owner, viewer]) await person.close();
   return { path: at, members, token };
+}
+
+/** The company made by the operator, its owner invited. */
+async function made(browser, service, { boss, screens }) {
+  const desk = await boss.page();
+  const at = await step("client: the operator makes one; the padrón knows its name", async () => {
+    await boss.open("/admin/clients");
+    await desk.locator('a[href="/admin/clients/new"]').first().click();
+    await desk.locator("#rnc").fill(RNC.number);
+    await desk.locator('button[value="look_up"]').click();
+    await eventually(async () => assert.match(await desk.locator("#name").inputValue(), RNC.name));
+    await look(boss, "clients-new-encontrado", { screens, quiet: true });
+    await desk.locator("#plan").selectOption("pro");
+    await submit(desk, "/admin/clients/new");
+    await desk.waitForURL(/\/admin\/clients\/[0-9a-f-]{36}/);
+    return new URL(desk.url()).pathname.split("/").slice(0, 4).join("/");
+  });
+
+  return { at, owner: await joined(browser, service, { boss, at, who: OWNER, level: "owner", width: PHONE, screens }) };
 }
 
 /** The button that sends the form to that address. */
