@@ -91,7 +91,7 @@ export async function great(browser, service, { operator, odoo, screens }) {
       await phone.locator("#step-call.is-now").waitFor();
     }
     await boss.open("/admin/logs");
-    await desk.locator("[data-live-state].status-wait").waitFor();
+    await desk.locator("[data-live-state]", { hasText: "En vivo" }).waitFor();
     const found = await call(service, token, "consultar_rnc_dgii", { rnc: RNC.number });
     assert.ok(!found.error && found.tools.includes("consultar_rnc_dgii") && RNC.name.test(found.text), JSON.stringify(found));
     await desk.locator("#log tr[data-herramienta=consultar_rnc_dgii]").waitFor();
