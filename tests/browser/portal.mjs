@@ -143,6 +143,7 @@ export async function look(person, name, { screens, themes = ["light", "dark"], 
 /** Fonts are there, charts are drawn (they are without motion), and what a change of theme moves has come to rest. */
 async function settled(page) {
   await page.evaluate(async () => {
+    window.scrollTo(0, 0); // what is under the head of a scrolled page is not out of reach
     await document.fonts.ready;
     await Promise.all(document.getAnimations().map((animation) => animation.finished.catch(() => {})).slice(0, 50));
     await new Promise((resolve) => requestAnimationFrame(() => requestAnimationFrame(resolve)));
