@@ -7,7 +7,7 @@ import { StreamableHTTPClientTransport } from "@modelcontextprotocol/sdk/client/
 
 const timeout = 30_000;
 const [tool, args] = process.argv.slice(2);
-const headers = { Authorization: `Bearer ${process.env.MCP_TOKEN}` };
+const headers = { Authorization: `Bearer ${process.env.MCP_TOKEN}`, "User-Agent": "agente-de-prueba/1" };
 const transport = new StreamableHTTPClientTransport(new URL(process.env.MCP_URL), { requestInit: { headers } });
 const client = new Client({ name: "dunet-tour", version: "1" });
 await client.connect(transport, { timeout });
