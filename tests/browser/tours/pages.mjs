@@ -13,6 +13,9 @@ export function kind(address) {
     .replace(/\/(?=[^/]*\d)[A-Za-z0-9_-]{16,}(?=\/|$)/g, "/{key}");
 }
 
+/** A link that leads to no page: the browser saves what comes. */
+const isFile = (error) => error.message.includes("Download is starting");
+
 /** Looks at everything reachable from `starts`. `who` names the person in the lines; `matrix` says which widths, themes and whether without script. */
 export async function everyPage(browser, service, { who, state, starts, screens, prefix = "", matrix = {} }) {
   const { widths = [PHONE, DESK], themes = ["light", "dark"], plain = true } = matrix;
@@ -26,6 +29,10 @@ export async function everyPage(browser, service, { who, state, starts, screens,
     try {
       await person.open(address);
     } catch (error) {
+      if (isFile(error)) {
+        files.push(address);
+        return [];
+      }
       check(`${who}: ${name}, ${person.width} px`, [error.message, ...person.drain()]);
       return [];
     }
@@ -43,6 +50,7 @@ export async function everyPage(browser, service, { who, state, starts, screens,
       faults.push(...(await page.evaluate(inspectPlain)));
       if (screens && faults.length) await page.screenshot({ path: `${screens}/${fileName(name)}-plain.png`, fullPage: true });
     } catch (error) {
+      if (isFile(error)) return;
       faults.push(error.message);
     }
     check(`${who}: ${name}, without script`, [...faults, ...bare.drain()]);
