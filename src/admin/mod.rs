@@ -20,6 +20,7 @@ use crate::http::middleware::Around;
 use crate::http::{self, HttpSettings};
 use crate::state::AppState;
 
+mod agents;
 mod assets;
 mod cookies;
 mod csrf;
@@ -37,16 +38,19 @@ mod render;
 mod route;
 mod session;
 mod upload;
+mod watchers;
 
 pub use cx::Cx;
 pub use pages::routes;
 pub use route::{Menu, RouteFacts, Who};
 
+use agents::Agents;
 use cookies::CookieNames;
 use http::names::Allowed;
 use live::Streams;
 use once::{Once, Reveals};
 use render::Renderer;
+use watchers::Watchers;
 
 /// Where the portal begins.
 pub const PATH: &str = "/admin";
@@ -72,13 +76,15 @@ struct PortalInner {
     public_url: url::Url,
     once: Once,
     reveals: Reveals,
+    agents: Agents,
     streams: Streams,
-    /// Cancelled when the service begins to stop: streams end.
+    watchers: Watchers,
+    /// Cancelled when the service begins to stop: answers that go on end then.
     stopping: CancellationToken,
 }
 
 impl Portal {
-    fn new(state: &AppState, settings: &HttpSettings) -> Self {
+    fn new(state: &AppState, settings: &HttpSettings, agents: Router) -> Self {
         let scheme = settings.public_url.scheme().to_owned();
         let inner = PortalInner {
             state: state.clone(),
@@ -89,7 +95,9 @@ impl Portal {
             public_url: settings.public_url.clone(),
             once: Once::new(),
             reveals: Reveals::new(),
+            agents: Agents::new(agents, &settings.public_url),
             streams: Streams::default(),
+            watchers: Watchers::default(),
             stopping: settings.stopping.clone(),
         };
         Self { inner: Arc::new(inner) }
@@ -101,9 +109,9 @@ impl Portal {
     }
 }
 
-/// The routes of this door.
-pub fn router(state: &AppState, settings: &HttpSettings) -> Router {
-    let portal = Portal::new(state, settings);
+/// The routes of this door. `agents` is the other one, for the pages that try a token.
+pub fn router(state: &AppState, settings: &HttpSettings, agents: Router) -> Router {
+    let portal = Portal::new(state, settings, agents);
     let limits = TimeLimits { page: settings.request_timeout, upload: Duration::from_millis(state.config.limits.upload_timeout_ms) };
     let stack = ServiceBuilder::new()
         .layer(from_fn(headers_layer))

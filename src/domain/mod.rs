@@ -7,6 +7,7 @@ pub mod epochs;
 mod hours;
 pub mod lanes;
 pub mod limits;
+pub mod onboarding;
 pub mod operations;
 pub mod padron_history;
 pub mod padron_imports;

@@ -25,13 +25,17 @@ use crate::text::Language;
 
 mod error;
 mod list;
+mod plan_request;
 mod registry;
 mod remove;
+mod tools;
 
 use error::invalid;
 pub use error::{TenantError, TenantFault};
 pub use list::{TenantCounts, TenantPage, TenantQuery, TenantRow};
+pub use plan_request::PlanRequest;
 pub use registry::{Registered, registered, rnc_formatted};
+pub use tools::ToolSetting;
 
 pub use crate::odoo::ProtocolChoice;
 

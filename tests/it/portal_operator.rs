@@ -41,7 +41,7 @@ async fn a_plan_is_edited_by_one_at_a_time() {
     TestApp::everywhere(|app| async move {
         client(&app, "Ferretería").await;
         let operator = app.operator().await;
-        let edit = "/admin/plans/edit?code=basic";
+        let edit = "/admin/billing/plan?code=basic";
         let page = operator.get(edit).await;
         let (csrf, version) = (page.hidden("csrf"), page.hidden("version"));
         let send = async |price: &str, version: &str, code: &str| {
@@ -55,7 +55,7 @@ async fn a_plan_is_edited_by_one_at_a_time() {
                 ("tools_max", ""),
                 ("position", "20"),
             ];
-            operator.post_bare("/admin/plans/edit", &fields).await
+            operator.post_bare("/admin/billing/plan", &fields).await
         };
         for bad in ["doce", "-1", "1.234"] {
             let page = send(bad, &version, "basic").await;
@@ -73,12 +73,12 @@ async fn a_plan_is_edited_by_one_at_a_time() {
         // A new one; a second of its code is told so; removed when its code is typed, and never while somebody has it.
         assert_eq!(send("5", "", "chico").await.status, StatusCode::SEE_OTHER);
         assert!(came_back(&send("5", "", "chico").await, "aria-invalid", "value=\"chico\""));
-        let delete = async |code: &str, confirm: &str| operator.post_bare("/admin/plans/delete", &[("csrf", &csrf), ("code", code), ("confirm", confirm)]).await;
+        let delete = async |code: &str, confirm: &str| operator.post_bare("/admin/billing/plan/delete", &[("csrf", &csrf), ("code", code), ("confirm", confirm)]).await;
         assert!(came_back(&delete("chico", "otro").await, "aria-invalid", "chico"));
         assert_eq!(delete("basic", "basic").await.status, StatusCode::UNPROCESSABLE_ENTITY);
         assert_eq!(delete("chico", "chico").await.status, StatusCode::SEE_OTHER);
         assert!(plan("chico").await.is_none() && plan("basic").await.is_some());
-        assert_eq!(operator.get("/admin/plans/edit?code=chico").await.status, StatusCode::NOT_FOUND);
+        assert_eq!(operator.get("/admin/billing/plan?code=chico").await.status, StatusCode::NOT_FOUND);
     })
     .await;
 }
@@ -117,7 +117,7 @@ async fn a_month_is_closed_corrected_and_taken_to_a_spreadsheet() {
         app.made(&[call(evil, "2026-11-22T12:00:00Z"), call(evil, "2026-11-22T12:00:01Z")]).await;
         let operator = app.operator().await;
         let owner = app.member(evil, "marta@ferre.do", Level::Owner).await;
-        let statement = format!("/admin/clients/{evil}/statement?month=202611");
+        let statement = format!("/admin/clients/{evil}/usage/statement?month=202611");
         let close = "/admin/billing/close?month=202611";
 
         // While it runs, and while no rate is stated, it is not closed.
@@ -141,7 +141,7 @@ async fn a_month_is_closed_corrected_and_taken_to_a_spreadsheet() {
         assert!(page.text.contains("23.60") && page.text.contains("1,475.00"), "{}", page.text);
 
         // Corrected by a row of its own; a second page with the same number is told so; nothing that is no amount.
-        let correct = format!("/admin/clients/{evil}/statement/correct");
+        let correct = format!("/admin/clients/{evil}/usage/statement/correct");
         let part = page.hidden("part");
         let send =
             async |amount: &str, part: &str| operator.post_bare(&correct, &[("csrf", &csrf), ("month", "202611"), ("part", part), ("amount", amount), ("note", "Cortesía")]).await;
@@ -163,7 +163,7 @@ async fn a_month_is_closed_corrected_and_taken_to_a_spreadsheet() {
         assert!(page.status == StatusCode::OK && page.text.contains("17.70") && !page.text.contains("/correct\""), "{}", page.text);
         assert!(owner_again.get(&format!("/admin/clients/{evil}/usage")).await.text.contains("17.70"));
         for month in ["202610", "209901", "x", "-1"] {
-            let page = operator.get(&format!("/admin/clients/{evil}/statement?month={month}")).await;
+            let page = operator.get(&format!("/admin/clients/{evil}/usage/statement?month={month}")).await;
             assert!([StatusCode::NOT_FOUND, StatusCode::OK].contains(&page.status), "{month}: {}", page.status);
         }
     })

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::actor_name;
+use super::billing::month_text;
 use super::client::Head;
 use crate::admin::Cx;
 use crate::admin::cx::{Answer, Flash, FlashKind, tenant_path};
@@ -211,9 +212,21 @@ fn change(cx: &Cx, row: AuditRow) -> Change {
         at: row.created_at.to_rfc3339(),
         actor: actor_name(cx, &row.actor),
         what,
-        subject: if row.subject.parse::<uuid::Uuid>().is_ok() || matches!(row.subject.as_str(), "settings" | "padron") { String::new() } else { row.subject },
+        subject: subject(cx, row.subject),
         client_href: row.tenant.map(|tenant: TenantId| format!("{}/audit", tenant_path(tenant))).unwrap_or_default(),
         client: row.client,
+    }
+}
+
+/// The name of what was changed; empty when it has none.
+fn subject(cx: &Cx, stored: String) -> String {
+    if stored.parse::<uuid::Uuid>().is_ok() || matches!(stored.as_str(), "settings" | "padron") {
+        return String::new();
+    }
+    // A statement's: its month and part.
+    match stored.split_once(' ').map(|(month, part)| (month.parse(), part.parse::<u32>())) {
+        Some((Ok(month), Ok(_))) => month_text(cx, month),
+        _ => stored,
     }
 }
 

@@ -8,8 +8,9 @@ use chrono::Months;
 use futures::{StreamExt, future, stream};
 use serde::{Deserialize, Serialize};
 
+use super::statement;
 use crate::admin::Cx;
-use crate::admin::cx::{Answer, Flash, tenant_path};
+use crate::admin::cx::{Answer, Flash};
 use crate::admin::error::PageError;
 use crate::admin::forms::Form;
 use crate::clock::{billing_month, day_start, local_day, month_start};
@@ -41,6 +42,8 @@ struct View {
     month_text: String,
     months: Vec<Choice>,
     state: &'static str,
+    /// Whether there is something left to close.
+    open: bool,
     rows: Vec<Row>,
     /// Of the rows on this page, cents.
     page_usd: i64,
@@ -96,6 +99,7 @@ pub(super) async fn show(cx: Cx, _: Operator, Query(shown): Query<Shown>) -> Ans
         month_text: month_text(&cx, month),
         months: months(&cx),
         state: if running { "running" } else { "over" },
+        open: !running && (page.next.is_some() || rows.iter().any(|row| row.state == "open")),
         page_usd: rows.iter().map(|row| row.balance_usd).sum(),
         page_dop: rows.iter().map(|row| row.balance_dop).sum(),
         rows,
@@ -149,20 +153,20 @@ async fn close_page(cx: &Cx, status: StatusCode, month: i32, fault: String) -> A
     cx.page_with(status, "pages/billing_close.html", view)
 }
 
-fn row(statement: &Statement) -> Row {
+fn row(of: &Statement) -> Row {
     Row {
-        href: format!("{}/statement?month={}", tenant_path(statement.tenant), statement.month),
-        client: statement.client.clone(),
-        rnc: statement.rnc.clone(),
-        plan: statement.plan.clone(),
-        calls: statement.counted,
-        state: state_word(statement.state),
-        number: statement.number,
-        corrections: statement.corrections.len(),
-        amount: statement.amount_usd_cents,
-        itbis: statement.itbis_usd_cents,
-        balance_usd: statement.balance_usd_cents,
-        balance_dop: statement.balance_dop_cents,
+        href: statement::path(of.tenant, of.month),
+        client: of.client.clone(),
+        rnc: of.rnc.clone(),
+        plan: of.plan.clone(),
+        calls: of.counted,
+        state: state_word(of.state),
+        number: of.number,
+        corrections: of.corrections.len(),
+        amount: of.amount_usd_cents,
+        itbis: of.itbis_usd_cents,
+        balance_usd: of.balance_usd_cents,
+        balance_dop: of.balance_dop_cents,
     }
 }
 

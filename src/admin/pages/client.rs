@@ -71,8 +71,6 @@ struct View<'a> {
     tokens: i64,
     created_at: String,
     tasks: Vec<Task>,
-    /// Whether the checklist has a page of its own.
-    guide: bool,
     last: Vec<RowView<'a>>,
     may_change: bool,
 }
@@ -84,7 +82,6 @@ struct Task {
     key: &'static str,
     /// `done`, `now` or `later`.
     state: &'static str,
-    /// Empty for a page that is not there.
     href: String,
 }
 
@@ -113,7 +110,6 @@ fn view<'a>(client: Head, tenant: &Tenant, summary: &ClientSummary, last: &'a [L
         last_call_at: summary.last_call_at.map(|at| at.to_rfc3339()).unwrap_or_default(),
         tokens: summary.tokens_active,
         created_at: summary.created_at.to_rfc3339(),
-        guide: super::routes().iter().any(|route| route.path == "/admin/clients/{id}/onboarding"),
         tasks: tasks(&client.href, summary.onboarding),
         last: last.iter().map(|row| RowView::of_log(row, false)).collect(),
         client,
@@ -139,8 +135,7 @@ fn tasks(path: &str, done: Onboarding) -> Vec<Task> {
             (false, true) => "now",
             (false, false) => "later",
         };
-        let there = super::routes().iter().any(|route| route.path.strip_prefix("/admin/clients/{id}") == Some(page));
-        Task { key, state, href: if there { format!("{path}{page}") } else { String::new() } }
+        Task { key, state, href: format!("{path}{page}") }
     };
     steps.into_iter().enumerate().map(task).collect()
 }

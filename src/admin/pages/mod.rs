@@ -15,6 +15,7 @@ mod client_form;
 mod client_odoo;
 mod clients;
 mod configs;
+mod connect;
 mod filters;
 mod home;
 mod link;
@@ -28,6 +29,10 @@ mod profile;
 mod sign_in;
 mod statement;
 mod usage;
+mod onboarding;
+mod plan;
+mod tokens;
+mod tools;
 
 /// Where one-time links lead, before their text.
 pub(super) const LINK_PATH: &str = "/admin/enlace";
@@ -49,8 +54,8 @@ pub(super) fn register() -> Vec<Route> {
         Route::new("/admin/billing", Who::Operator).get(billing::show).menu("billing", "receipt-text"),
         Route::new("/admin/billing/close", Who::Operator).get(billing::close_ask).post(billing::close),
         Route::new("/admin/billing/csv", Who::Operator).get(billing::csv),
-        Route::new("/admin/plans/edit", Who::Operator).get(plans::show).post(plans::save),
-        Route::new("/admin/plans/delete", Who::Operator).post(plans::delete),
+        Route::new("/admin/billing/plan", Who::Operator).get(plans::show).post(plans::save),
+        Route::new("/admin/billing/plan/delete", Who::Operator).post(plans::delete),
         Route::new("/admin/padron", Who::Operator).get(padron::show).menu("padron", "book-open"),
         Route::new("/admin/padron/import", Who::Operator).post(padron::import).uploads(),
         Route::new("/admin/padron/progress", Who::Operator).get(padron::progress),
@@ -59,6 +64,17 @@ pub(super) fn register() -> Vec<Route> {
         Route::new("/admin/audit/verify", Who::Operator).post(audit::verify_all),
         Route::new("/admin/configs", Who::Operator).get(configs::show).post(configs::save).menu("configs", "settings"),
         Route::new("/admin/clients/{id}", Who::Tenant).get(client::show).menu("summary", "gauge"),
+        Route::new("/admin/clients/{id}/onboarding", Who::Tenant).get(onboarding::show).menu("onboarding", "list-checks"),
+        Route::new("/admin/clients/{id}/tools", Who::Tenant).get(tools::show).menu("tools", "wrench"),
+        Route::new("/admin/clients/{id}/tools", Who::TenantOwner).post(tools::save),
+        Route::new("/admin/clients/{id}/tokens", Who::Tenant).get(tokens::list).menu("tokens", "key-round"),
+        Route::new("/admin/clients/{id}/tokens", Who::TenantOwner).post(tokens::issue),
+        Route::new("/admin/clients/{id}/tokens/rotate", Who::TenantOwner).post(tokens::rotate),
+        Route::new("/admin/clients/{id}/tokens/revoke", Who::TenantOwner).post(tokens::revoke),
+        Route::new("/admin/clients/{id}/connect", Who::Tenant).get(connect::show).post(connect::test).menu("connect", "bot"),
+        Route::new("/admin/clients/{id}/plan", Who::Tenant).get(plan::show).menu("plan", "wallet"),
+        Route::new("/admin/clients/{id}/plan", Who::TenantOwner).post(plan::ask),
+        Route::new("/admin/clients/{id}/plan/answered", Who::Operator).post(plan::answered),
         Route::new("/admin/clients/{id}/edit", Who::Operator).get(client_form::show).post(client_form::save),
         Route::new("/admin/clients/{id}/status", Who::Operator).post(client_danger::status),
         Route::new("/admin/clients/{id}/danger", Who::Operator).get(client_danger::show),
@@ -76,9 +92,9 @@ pub(super) fn register() -> Vec<Route> {
         Route::new("/admin/clients/{id}/members", Who::TenantOwner).post(members::invite),
         Route::new("/admin/clients/{id}/members/remove", Who::TenantOwner).post(members::remove),
         Route::new("/admin/clients/{id}/usage", Who::Tenant).get(usage::show).menu("usage", "receipt-text"),
-        Route::new("/admin/clients/{id}/statement", Who::Tenant).get(statement::show),
-        Route::new("/admin/clients/{id}/statement/close", Who::Operator).post(statement::close),
-        Route::new("/admin/clients/{id}/statement/correct", Who::Operator).post(statement::correct),
+        Route::new("/admin/clients/{id}/usage/statement", Who::Tenant).get(statement::show),
+        Route::new("/admin/clients/{id}/usage/statement/close", Who::Operator).post(statement::close),
+        Route::new("/admin/clients/{id}/usage/statement/correct", Who::Operator).post(statement::correct),
         Route::new("/admin/clients/{id}/audit", Who::Tenant).get(audit::of_client).menu("audit", "history"),
         Route::new("/admin/clients/{id}/audit/verify", Who::Tenant).post(audit::verify_one),
         Route::new("/admin/profile", Who::SignedIn).get(profile::show).post(profile::save),

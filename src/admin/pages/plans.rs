@@ -14,7 +14,7 @@ use crate::admin::forms::{Faults, Form};
 use crate::domain::plans::{PlanError, PlanRow, PlanTerms, plan_add, plan_delete, plan_edit, plan_rows};
 use crate::domain::users::Operator;
 
-const TEMPLATE: &str = "pages/plan.html";
+const TEMPLATE: &str = "pages/plan_edit.html";
 
 #[derive(Deserialize)]
 pub(super) struct Shown {

@@ -137,8 +137,9 @@ pub(super) async fn correct(cx: Cx, operator: Operator, Path(tenant): Path<Tenan
     page(&cx, StatusCode::UNPROCESSABLE_ENTITY, tenant, month, Some(&form), Faults::one(&cx, field, key)).await
 }
 
-fn path(tenant: TenantId, month: i32) -> String {
-    format!("{}/statement?month={month}", tenant_path(tenant))
+/// Where a client's month is.
+pub(super) fn path(tenant: TenantId, month: i32) -> String {
+    format!("{}/usage/statement?month={month}", tenant_path(tenant))
 }
 
 async fn page(cx: &Cx, status: StatusCode, tenant: TenantId, month: i32, typed: Option<&CorrectForm>, faults: Faults) -> Answer {
@@ -178,7 +179,7 @@ fn view<'a>(cx: &Cx, statement: Statement, form: &'a CorrectForm, faults: Faults
             .collect(),
         corrections: statement.corrections.iter().map(|correction| correction_view(cx, correction)).collect(),
         client_href: tenant_path(statement.tenant),
-        action: format!("{}/statement", tenant_path(statement.tenant)),
+        action: format!("{}/usage/statement", tenant_path(statement.tenant)),
         month: statement.month,
         month_text: month_text(cx, statement.month),
         from_at: day_start(from).to_rfc3339(),

@@ -4,8 +4,9 @@ use serde::Serialize;
 
 use super::billing::{month_text, state_word};
 use super::client::Head;
+use super::statement;
 use crate::admin::Cx;
-use crate::admin::cx::{Answer, tenant_path};
+use crate::admin::cx::Answer;
 use crate::admin::error::PageError;
 use crate::clock::day_start;
 use crate::domain::reports::UsageAgainstPlan;
@@ -58,7 +59,7 @@ pub(super) async fn show(cx: Cx, access: TenantAccess) -> Answer {
 fn month(cx: &Cx, access: &TenantAccess, row: &MonthRow) -> Month {
     let closed = row.closed.as_ref();
     Month {
-        href: format!("{}/statement?month={}", tenant_path(access.tenant()), row.month),
+        href: statement::path(access.tenant(), row.month),
         text: month_text(cx, row.month),
         state: state_word(row.state),
         number: closed.and_then(|closed| closed.number),

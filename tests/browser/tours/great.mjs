@@ -28,14 +28,9 @@ export async function great(browser, service, { operator, odoo, screens }) {
   const { at, owner } = (await signUp(browser, service, { boss, who: OWNER, rnc: RNC, screens })) ?? (await made(browser, service, { boss, screens }));
   const phone = await owner.page();
 
-  await owner.open(at);
-  // What the menu does not offer is not there yet, and no step of the way.
-  const offered = new Set(await phone.locator("#nav a").evaluateAll((links) => links.map((link) => new URL(link.href).pathname)));
-  const guided = offered.has(`${at}/onboarding`);
-
   await step("client: the list of first steps begins with its Odoo", async () => {
-    await owner.open(guided ? `${at}/onboarding` : at);
-    await phone.locator("#step-odoo.is-now a, #task-odoo.is-now a").click();
+    await owner.open(`${at}/onboarding`);
+    await phone.locator("#step-odoo.is-now a").click();
     await phone.waitForURL(`**${at}/odoo`);
   });
   await step("client: a wrong key: the test says what is wrong, and what to do", async () => {
@@ -59,12 +54,11 @@ export async function great(browser, service, { operator, odoo, screens }) {
     await submit(phone, `${at}/odoo`);
     await phone.locator(".flash-ok").waitFor();
     assert.equal(await phone.locator("#secret").inputValue(), "", "the key comes back to the page");
-    await owner.open(guided ? `${at}/onboarding` : at);
-    await phone.locator("#step-odoo.is-done, #task-odoo.is-done").waitFor();
+    await owner.open(`${at}/onboarding`);
+    await phone.locator("#step-odoo.is-done").waitFor();
   });
 
   const token = await step("client: a token, shown once", async () => {
-    if (!offered.has(`${at}/tokens`)) return JSON.parse(await service.run("token", "issue", "--json", "--tenant", at.split("/").at(-1), "--name", "Claude de ventas").done()).token;
     await owner.open(`${at}/tokens`);
     await phone.locator("#name").fill("Claude de ventas");
     await submit(phone, `${at}/tokens`, { clickCount: 2 });
@@ -77,7 +71,7 @@ export async function great(browser, service, { operator, odoo, screens }) {
     assert.equal(await phone.locator("main tbody tr").count(), 1, "a double click made two");
     return text;
   });
-  if (offered.has(`${at}/connect`)) await step("client: the page tries it as an agent would", async () => {
+  await step("client: the page tries it as an agent would", async () => {
     await owner.open(`${at}/connect`);
     await phone.locator("#token").fill(token);
     await submit(phone, `${at}/connect`);
@@ -87,17 +81,15 @@ export async function great(browser, service, { operator, odoo, screens }) {
   });
 
   await step("client: an agent calls; the open pages tell of it by themselves", async () => {
-    if (guided) {
-      await owner.open(`${at}/onboarding`);
-      await phone.locator("#step-call.is-now").waitFor();
-    }
+    await owner.open(`${at}/onboarding`);
+    await phone.locator("#step-call.is-now").waitFor();
     await boss.open("/admin/logs");
     await desk.locator("[data-live-state]", { hasText: "En vivo" }).waitFor();
     const row = (which) => desk.locator(`#log tr${which}`, { hasText: RNC.name });
     const found = await call(service, token, "consultar_rnc_dgii", { rnc: RNC.number });
     assert.ok(!found.error && found.tools.includes("consultar_rnc_dgii") && RNC.name.test(found.text), JSON.stringify(found));
     await row("[data-herramienta=consultar_rnc_dgii][data-resultado=ok]").waitFor();
-    if (guided) await phone.locator("#step-call.is-done").waitFor();
+    await phone.locator("#step-call.is-done").waitFor();
     const here = await call(service, token, "odoo_contexto", {});
     assert.ok(!here.error, here.text);
     await row("[data-herramienta=odoo_contexto]").waitFor();
@@ -105,7 +97,7 @@ export async function great(browser, service, { operator, odoo, screens }) {
     assert.ok(wrong.error, JSON.stringify(wrong));
     await row("[data-resultado=error]").locator(".status-warn").waitFor();
     await look(boss, "logs-en-vivo", { screens, quiet: true });
-    if (guided) await look(owner, "clients-id-onboarding-listo", { screens, quiet: true });
+    await look(owner, "clients-id-onboarding-listo", { screens, quiet: true });
   });
   await step("client: what was sent is nowhere on the pages", async () => {
     assert.ok(!(await desk.content()).includes(NO_RNC), "the log shows a value of an argument");
@@ -128,7 +120,7 @@ export async function great(browser, service, { operator, odoo, screens }) {
 
   const viewer = await joined(browser, service, { boss, at, who: VIEWER, level: "viewer", width: PHONE });
   await step("client: who may only read is offered nothing else, and another client is not there", async () => {
-    await viewer.open(offered.has(`${at}/tokens`) ? `${at}/tokens` : `${at}/odoo`);
+    await viewer.open(`${at}/tokens`);
     assert.equal(await (await viewer.page()).locator(`main form[method=post]`).count(), 0);
     await viewer.open("/admin/clients", 403);
     await viewer.open(at.replace(/.{4}$/, (end) => (end === "0000" ? "1111" : "0000")), 404);
