@@ -112,7 +112,7 @@ fn kind(outcome: &str, answered: bool) -> &'static str {
 }
 
 fn word(outcome: &str, answered: bool) -> &str {
-    if outcome == "error" && answered { "no_result" } else { outcome }
+    if outcome == "error" && answered { "notice" } else { outcome }
 }
 
 #[cfg(test)]
@@ -122,7 +122,7 @@ mod tests {
     #[test]
     fn what_was_not_found_is_no_fault() {
         let look = |outcome, code| (kind(outcome, answered(code)), word(outcome, answered(code)));
-        assert_eq!(look("error", Some("no_encontrado")), ("warn", "no_result"));
+        assert_eq!(look("error", Some("no_encontrado")), ("warn", "notice"));
         assert_eq!(look("error", Some("odoo_caido")), ("bad", "error"));
         assert_eq!(look("refused", Some("limite_herramienta")), ("warn", "refused"));
         assert_eq!(look("ok", None), ("ok", "ok"));
