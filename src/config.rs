@@ -44,6 +44,18 @@ pub struct Config {
     #[arg(long, env = "DUNET_NO_MIGRATE", value_parser = FalseyValueParser::new(), global = true, hide_short_help = true)]
     pub no_migrate: bool,
 
+    /// SMTP server for letters: `smtps://user:password@host` or `smtp://host:587?tls=required`. Without it pages show links to copy.
+    #[arg(long, env = "DUNET_SMTP_URL", hide_env_values = true, value_name = "URL", global = true)]
+    pub smtp_url: Option<SecretString>,
+
+    /// In whose name letters are sent, such as `Dunet <no-reply@example.do>`.
+    #[arg(long, env = "DUNET_MAIL_FROM", value_name = "ADDRESS", global = true)]
+    pub mail_from: Option<String>,
+
+    /// Operators must sign in with a second factor: one without it can only set it up.
+    #[arg(long, env = "DUNET_REQUIRE_SECOND_FACTOR", value_parser = FalseyValueParser::new(), global = true)]
+    pub require_second_factor: bool,
+
     /// Limits, each with its unit in its name.
     #[command(flatten)]
     pub limits: Limits,

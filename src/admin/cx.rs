@@ -206,6 +206,12 @@ impl Cx {
         self.inner.portal.inner.reveals.take(self.inner.user.as_ref()?.session(), word)
     }
 
+    /// The full address of the page where one signs in.
+    pub(super) fn sign_in_url(&self) -> String {
+        let base = self.inner.portal.inner.public_url.as_str().trim_end_matches('/');
+        format!("{base}{}", super::SIGN_IN_PATH)
+    }
+
     /// The full address of a one-time link.
     pub(super) fn link_url(&self, secret: &SecretString) -> SecretString {
         super::link_url(&self.inner.portal.inner.public_url, secret)

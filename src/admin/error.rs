@@ -24,6 +24,8 @@ pub enum PageError {
     Forbidden,
     /// Nobody is signed in.
     SignInFirst,
+    /// An operator without a second factor, where they must have one.
+    SecondFactorFirst,
     /// Not sent by a page of ours, or by one of another session.
     Foreign,
     /// Not a form of ours.
@@ -51,7 +53,7 @@ impl PageError {
     fn status(&self) -> StatusCode {
         match self {
             Self::NotFound | Self::LinkGone => StatusCode::NOT_FOUND,
-            Self::Forbidden | Self::Foreign => StatusCode::FORBIDDEN,
+            Self::Forbidden | Self::SecondFactorFirst | Self::Foreign => StatusCode::FORBIDDEN,
             Self::SignInFirst => StatusCode::UNAUTHORIZED,
             Self::BadForm => StatusCode::BAD_REQUEST,
             Self::Stale => StatusCode::CONFLICT,
@@ -70,6 +72,7 @@ impl PageError {
             Self::LinkGone => "link_gone",
             Self::Forbidden => "forbidden",
             Self::SignInFirst => "sign_in_first",
+            Self::SecondFactorFirst => "second_factor_first",
             Self::Foreign => "foreign",
             Self::BadForm => "bad_form",
             Self::Stale => "stale",
@@ -91,7 +94,7 @@ impl From<UserError> for PageError {
             UserError::Invalid { .. } => Self::BadForm,
             UserError::Stale => Self::Stale,
             UserError::Busy => Self::Busy,
-            other @ (UserError::Db(_) | UserError::Machine(_)) => Self::internal(other),
+            other @ (UserError::Db(_) | UserError::Vault(_) | UserError::Machine(_)) => Self::internal(other),
         }
     }
 }

@@ -46,6 +46,30 @@ struct UserView<'a> {
     operator: bool,
 }
 
+/// Something an operator should see to.
+#[derive(Serialize)]
+struct Notice {
+    kind: FlashKind,
+    text: String,
+    href: &'static str,
+    action: String,
+}
+
+/// What operators are told on the pages that include `partials/notices.html`; asks no database.
+fn notices(cx: &Cx) -> Vec<Notice> {
+    let mut list = Vec::new();
+    let Some(user) = cx.user().filter(|user| user.operator().is_some()) else { return list };
+    if !user.second_factor() {
+        let action = cx.t("portal.notices.second_factor_action");
+        list.push(Notice { kind: FlashKind::Warn, text: cx.t("portal.notices.second_factor"), href: pages::second_factor::PATH, action });
+    }
+    if let Some(failure) = cx.state().mail.failure() {
+        let facts = [("when", &*moment(cx.language(), failure.at)), ("cause", &*failure.cause)];
+        list.push(Notice { kind: FlashKind::Warn, text: text::fill(cx.language(), "portal.notices.mail", &facts), href: "", action: String::new() });
+    }
+    list
+}
+
 /// A place in a menu.
 #[derive(Serialize)]
 struct MenuItem {
@@ -72,6 +96,7 @@ impl Renderer {
             form_key => csrf::seed_make(),
             user => value(&user),
             flash => value(&cx.inner.flash.as_ref().map(|flash| flash.shown(cx.language()))),
+            notices => value(&notices(cx)),
             nav => value(&menus.nav),
             tabs => value(&menus.tabs),
         };

@@ -63,11 +63,11 @@ pub(super) async fn run(command: AdminCommand, config: &Config, out: Out) -> any
                 return out.say(&format!("operator {email} may sign in at {}", admin::SIGN_IN_PATH), &json!({ "id": id }));
             }
             let link = reset_link(users, &email, args.public_url.as_ref()).await?;
-            out.say(&format!("operator {email} chooses a password here, within two hours:\n{link}"), &json!({ "id": id, "link": link }))
+            out.say(&format!("operator {email} chooses a password here, within an hour:\n{link}"), &json!({ "id": id, "link": link }))
         }
         AdminCommand::Reset { email, public_url } => {
             let link = reset_link(users, &email, public_url.as_ref()).await?;
-            out.say(&format!("{email} chooses a new password here, within two hours:\n{link}"), &json!({ "link": link }))
+            out.say(&format!("{email} chooses a new password here, within an hour:\n{link}"), &json!({ "link": link }))
         }
     }
 }

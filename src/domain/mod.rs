@@ -7,6 +7,7 @@ pub mod epochs;
 mod hours;
 pub mod lanes;
 pub mod limits;
+pub mod mail;
 pub mod onboarding;
 pub mod operations;
 pub mod padron_history;

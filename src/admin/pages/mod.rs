@@ -17,22 +17,27 @@ mod clients;
 mod configs;
 mod connect;
 mod filters;
+mod forgot;
 mod home;
 mod link;
 mod logs;
 mod members;
 mod metrics;
+mod onboarding;
 mod padron;
 mod panel;
+mod people;
+mod plan;
 mod plans;
 mod profile;
+pub(super) mod second_factor;
 mod sign_in;
+mod sign_up;
+mod sign_ups;
 mod statement;
-mod usage;
-mod onboarding;
-mod plan;
 mod tokens;
 mod tools;
+mod usage;
 
 /// Where one-time links lead, before their text.
 pub(super) const LINK_PATH: &str = "/admin/enlace";
@@ -41,6 +46,10 @@ pub(super) const LINK_PATH: &str = "/admin/enlace";
 pub(super) fn register() -> Vec<Route> {
     vec![
         Route::new("/admin/entrar", Who::Anyone).get(sign_in::show).post(sign_in::act).limited(),
+        Route::new("/admin/entrar/codigo", Who::Anyone).get(second_factor::ask).post(second_factor::pass).limited(),
+        Route::new("/admin/olvido", Who::Anyone).get(forgot::show).post(forgot::act).limited(),
+        Route::new("/admin/registro", Who::Anyone).get(sign_up::show).post(sign_up::act).limited(),
+        Route::new("/admin/registro/recibido", Who::Anyone).get(sign_up::done),
         Route::new("/admin/salir", Who::SignedIn).post(sign_in::out),
         Route::new("/admin/enlace/{link}", Who::Anyone).get(link::show).post(link::act).limited(),
         Route::new("/admin", Who::SignedIn).get(home::show).menu("panel", "gauge"),
@@ -60,6 +69,16 @@ pub(super) fn register() -> Vec<Route> {
         Route::new("/admin/padron/import", Who::Operator).post(padron::import).uploads(),
         Route::new("/admin/padron/progress", Who::Operator).get(padron::progress),
         Route::new("/admin/padron/rollback", Who::Operator).get(padron::rollback_ask).post(padron::rollback),
+        Route::new("/admin/sign-ups", Who::Operator).get(sign_ups::list).menu("sign_ups", "inbox"),
+        Route::new("/admin/sign-ups/approve", Who::Operator).post(sign_ups::approve),
+        Route::new("/admin/sign-ups/refuse", Who::Operator).post(sign_ups::refuse),
+        Route::new("/admin/people", Who::Operator).get(people::list).menu("people", "users"),
+        Route::new("/admin/people/invite", Who::Operator).post(people::invite),
+        Route::new("/admin/people/link", Who::Operator).post(people::link),
+        Route::new("/admin/people/disable", Who::Operator).post(people::disable),
+        Route::new("/admin/people/enable", Who::Operator).post(people::enable),
+        Route::new("/admin/people/sign-out", Who::Operator).post(people::sign_out),
+        Route::new("/admin/people/second-factor", Who::Operator).post(people::second_factor),
         Route::new("/admin/audit", Who::Operator).get(audit::all).menu("audit", "history"),
         Route::new("/admin/audit/verify", Who::Operator).post(audit::verify_all),
         Route::new("/admin/configs", Who::Operator).get(configs::show).post(configs::save).menu("configs", "settings"),
@@ -100,6 +119,12 @@ pub(super) fn register() -> Vec<Route> {
         Route::new("/admin/profile", Who::SignedIn).get(profile::show).post(profile::save),
         Route::new("/admin/profile/password", Who::SignedIn).post(profile::password),
         Route::new("/admin/profile/sessions", Who::SignedIn).post(profile::session_end),
+        Route::new("/admin/profile/sessions/others", Who::SignedIn).post(profile::session_end_others),
+        Route::new("/admin/profile/email", Who::SignedIn).post(profile::email),
+        Route::new("/admin/profile/second-factor", Who::SignedIn).get(second_factor::show).post(second_factor::begin),
+        Route::new("/admin/profile/second-factor/confirm", Who::SignedIn).post(second_factor::confirm),
+        Route::new("/admin/profile/second-factor/codes", Who::SignedIn).post(second_factor::codes),
+        Route::new("/admin/profile/second-factor/off", Who::SignedIn).post(second_factor::off),
     ]
 }
 

@@ -6,11 +6,9 @@ import { PHONE, Person, look } from "../portal.mjs";
 import { eventually, step } from "../report.mjs";
 import { signIn } from "./first.mjs";
 
-/** Whether the way is there; then the new owner and the address of their company, else nothing. */
+/** The new owner, and the address of their company. */
 export async function signUp(browser, service, { boss, who, rnc, screens }) {
   const desk = await boss.page();
-  await boss.open("/admin");
-  if (!(await desk.locator('#nav a[href="/admin/sign-ups"]').count())) return null;
   await step("sign-up: the operator opens it, with approval", async () => {
     await boss.open("/admin/configs");
     const form = desk.locator("form", { has: desk.locator("[name=sign_up]") });

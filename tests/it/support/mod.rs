@@ -36,6 +36,7 @@ pub(crate) mod mcp;
 pub(crate) mod odoo;
 pub(crate) mod portal;
 pub(crate) mod process;
+pub(crate) mod smtp;
 
 /// The master key of test services.
 pub(crate) const VAULT_KEY: [u8; 32] = [7; 32];
