@@ -131,7 +131,7 @@ export async function great(browser, service, { operator, odoo, screens }) {
     assert.match(await desk.locator("main").innerText(), /consultar_rnc_dgii/);
   });
 
-  const viewer = await joined(browser, service, { boss, at, who: VIEWER, level: "viewer", width: PHONE });
+  const viewer = await joined(browser, service, { boss, at, who: VIEWER, level: "viewer", width: PHONE, screens });
   await step("client: who may only read is offered nothing else, and another client is not there", async () => {
     await viewer.open(`${at}/tokens`);
     assert.equal(await (await viewer.page()).locator(`main form[method=post]`).count(), 0);
@@ -154,7 +154,7 @@ async function submit(page, action, how = {}) {
 /** Invited by a link, which shows once, and with an account. */
 async function joined(browser, service, { boss, at, who, level, width, screens }) {
   const desk = await boss.page();
-  const link = await step(`client: the operator invites somebody who may read, by a link that shows once`, async () => {
+  const link = await step("client: the operator invites somebody who may read, by a link that shows once", async () => {
     await boss.open(`${at}/members`);
     await desk.locator("#email").fill(who.email);
     await desk.locator("#level").selectOption(level);
