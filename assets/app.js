@@ -251,7 +251,7 @@
     const waiting = [];
     let paused = false;
     const show = (name, kind) => {
-      if (!state?.dataset[name]) return;
+      if (!state || !state.dataset[name]) return;
       state.className = `status status-${kind}`;
       const text = state.dataset[name] + (paused && waiting.length ? ` (${waiting.length})` : "");
       if (state.textContent !== text) state.textContent = text;

@@ -87,7 +87,7 @@ export async function great(browser, service, { operator, odoo, screens }) {
   await step("client: the page tries it as an agent would", async () => {
     await owner.open(`${at}/connect`);
     await phone.locator("#token").fill(token);
-    await submit(phone, `${at}/connect`);
+    await submit(phone, `${at}/connect#probar`);
     await phone.locator("#test .step").first().waitFor();
     assert.equal(await phone.locator("#test .step-bad").count(), 0, await phone.locator("#test").innerText());
     await look(owner, "clients-id-connect-probado", { screens, quiet: true });
