@@ -17,6 +17,7 @@ use crate::domain::lanes::{LaneSettings, Lanes};
 use crate::domain::limits::{LimitSettings, Limits};
 use crate::domain::mail::Mail;
 use crate::domain::operations::Operations;
+use crate::domain::operator_keys::OperatorKeys;
 use crate::domain::padron_imports::PadronImports;
 use crate::domain::reports::Reports;
 use crate::domain::settings::SettingsStore;
@@ -50,6 +51,8 @@ pub struct AppState {
     pub users: Users,
     /// Letters.
     pub mail: Mail,
+    /// Operators' API keys.
+    pub operator_keys: OperatorKeys,
     /// Warm Odoo clients.
     pub connections: Connections,
     /// Limits.
@@ -130,6 +133,7 @@ impl AppState {
             tokens,
             users,
             mail,
+            operator_keys: OperatorKeys::new(db.clone(), clock.clone()),
             connections,
             limits: call_limits,
             usage,

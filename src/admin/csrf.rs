@@ -103,6 +103,12 @@ async fn checked(portal: &Portal, cx: &Cx, mut request: Request) -> Result<Reque
     Ok(request)
 }
 
+/// Whether an unsafe request that came with a session's cookie is ours: from our own pages, with the token in the header.
+pub(super) fn header_fits(portal: &Portal, headers: &HeaderMap, authority: &str, cookie: &str) -> bool {
+    let sent = headers.get(HEADER).and_then(|value| value.to_str().ok());
+    from_us(headers, authority, &portal.inner.scheme) && sent.is_some_and(|sent| same(sent, &token(cookie)))
+}
+
 /// Whether the browser says that the request comes from a page of ours. One that says nothing is judged by the token alone.
 fn from_us(headers: &HeaderMap, authority: &str, scheme: &str) -> bool {
     if let Some(site) = headers.get("sec-fetch-site")

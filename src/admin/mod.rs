@@ -1,4 +1,4 @@
-//! Door 2: people. Pages under `/admin`, and their files under `/assets`.
+//! Door 2: people. Pages under `/admin`, their files under `/assets`, and the operators' API under `/admin/api`.
 //!
 //! The stack, outermost first: security headers, our names only, session (the cookie becomes a [`Cx`]), error pages, panic guard, time limit,
 //! CSRF (and with it the limit of a form's size), one act per form, then for each route who may (`guard.rs`), the handler. The register of
@@ -21,6 +21,7 @@ use crate::http::{self, HttpSettings};
 use crate::state::AppState;
 
 mod agents;
+mod api;
 mod assets;
 mod cookies;
 mod csrf;
@@ -40,6 +41,7 @@ mod session;
 mod upload;
 mod watchers;
 
+pub use api::document;
 pub use cx::Cx;
 pub use pages::routes;
 pub use route::{Menu, RouteFacts, Who};
@@ -128,7 +130,8 @@ pub fn router(state: &AppState, settings: &HttpSettings, agents: Router) -> Rout
     }
     // Whatever is not a page is told so as a page.
     let pages = pages.route("/admin/{*rest}", any(error::not_found)).layer(stack);
-    pages.with_state(portal).route("/assets/{*file}", axum::routing::get(assets::serve))
+    let api = api::router(&portal, settings);
+    pages.with_state(portal).merge(api).route("/assets/{*file}", axum::routing::get(assets::serve))
 }
 
 /// The longest time until an answer begins.

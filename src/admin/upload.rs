@@ -58,7 +58,7 @@ pub(super) async fn receive(mut form: Multipart, folder: &Path, limits: UploadLi
     let mut upload = Upload::default();
     let (mut bytes, mut fault) = (0, None);
     for _ in 0..FIELDS_MAX {
-        let Some(mut field) = form.next_field().await.map_err(cut)? else {
+        let Some(mut field) = form.next_field().await.map_err(|error| cut(&error))? else {
             return fault.map_or(Ok(upload), Err);
         };
         let name = field.name().unwrap_or_default().to_owned();
@@ -72,7 +72,7 @@ pub(super) async fn receive(mut form: Multipart, folder: &Path, limits: UploadLi
         let Some(file_name) = field.file_name().map(|name| safe_name(name, upload.files.len())) else { return Err(PageError::BadForm.into()) };
         let path = folder.join(file_name);
         let mut file = None;
-        while let Some(chunk) = field.chunk().await.map_err(cut)? {
+        while let Some(chunk) = field.chunk().await.map_err(|error| cut(&error))? {
             if chunk.is_empty() {
                 continue;
             }
@@ -105,7 +105,7 @@ pub(super) async fn receive(mut form: Multipart, folder: &Path, limits: UploadLi
 
 async fn text(field: &mut Field<'_>) -> Result<String, PageError> {
     let mut text = Vec::new();
-    while let Some(chunk) = field.chunk().await.map_err(cut)? {
+    while let Some(chunk) = field.chunk().await.map_err(|error| cut(&error))? {
         text.extend_from_slice(&chunk);
         if text.len() > FIELD_BYTES_MAX {
             return Err(PageError::BadForm);
@@ -115,7 +115,7 @@ async fn text(field: &mut Field<'_>) -> Result<String, PageError> {
 }
 
 /// The sender went away, or what it sends is no form.
-fn cut(error: axum::extract::multipart::MultipartError) -> PageError {
+fn cut(error: &axum::extract::multipart::MultipartError) -> PageError {
     tracing::debug!(%error, "a form with files ended badly");
     PageError::BadForm
 }

@@ -10,6 +10,7 @@ pub mod limits;
 pub mod mail;
 pub mod onboarding;
 pub mod operations;
+pub mod operator_keys;
 pub mod padron_history;
 pub mod padron_imports;
 pub mod plans;

@@ -33,7 +33,8 @@ mod text;
 pub use list::TokenPage;
 pub use memory::TokenMemory;
 pub use text::well_formed;
-use text::{ID_CHARS, PREFIX, generate};
+pub(super) use text::{ID_CHARS, generate_as, well_formed_as};
+use text::{PREFIX, generate};
 
 /// The longest grace a rotated token keeps working, seconds (7 days).
 pub const ROTATION_GRACE_S_MAX: i64 = 7 * 24 * 3600;

@@ -29,6 +29,7 @@ mod observability;
 mod odoo_real;
 mod padron;
 mod permits;
+mod portal_api;
 mod portal_clients;
 mod portal_door;
 mod portal_logs;

@@ -240,12 +240,14 @@ fn word(cx: &Cx, under: &str, name: &str, plain: &str) -> String {
 
 /// The fields that differ; all of them where there was nothing before, or is nothing after.
 fn diff(before: Option<&Value>, after: Option<&Value>, show: impl Fn(&str, &Value) -> Option<String>, name: impl Fn(&str) -> String) -> Vec<DiffRow> {
-    let fields = |value: Option<&Value>| match value {
-        Some(Value::Object(map)) => map.iter().map(|(field, value)| (field.clone(), value.clone())).collect(),
-        Some(Value::Null) | None => Vec::new(),
-        Some(other) => vec![("value".to_owned(), other.clone())],
+    let fields = |value: Option<&Value>| -> Vec<(String, Value)> {
+        match value {
+            Some(Value::Object(map)) => map.iter().map(|(field, value)| (field.clone(), value.clone())).collect(),
+            Some(Value::Null) | None => Vec::new(),
+            Some(other) => vec![("value".to_owned(), other.clone())],
+        }
     };
-    let (before, after): (Vec<(String, Value)>, Vec<(String, Value)>) = (fields(before), fields(after));
+    let (before, after) = (fields(before), fields(after));
     let find = |list: &[(String, Value)], field: &str| list.iter().find(|(name, _)| name == field).map(|(_, value)| value.clone());
     let mut names: Vec<&String> = after.iter().map(|(field, _)| field).collect();
     names.extend(before.iter().map(|(field, _)| field).filter(|field| find(&after, field).is_none()));

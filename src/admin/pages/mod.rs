@@ -7,6 +7,7 @@ use super::Cx;
 use super::route::{Menu, Route, RouteFacts, Who};
 
 mod agents;
+mod api;
 mod audit;
 mod billing;
 mod client;
@@ -90,7 +91,7 @@ pub(super) fn register() -> Vec<Route> {
         Route::new("/admin/clients/{id}/tokens", Who::TenantOwner).post(tokens::issue),
         Route::new("/admin/clients/{id}/tokens/rotate", Who::TenantOwner).post(tokens::rotate),
         Route::new("/admin/clients/{id}/tokens/revoke", Who::TenantOwner).post(tokens::revoke),
-        Route::new("/admin/clients/{id}/connect", Who::Tenant).get(connect::show).post(connect::test).menu("connect", "bot"),
+        Route::new("/admin/clients/{id}/connect", Who::Tenant).get(connect::show).post(connect::test).menu("connect", "terminal"),
         Route::new("/admin/clients/{id}/plan", Who::Tenant).get(plan::show).menu("plan", "wallet"),
         Route::new("/admin/clients/{id}/plan", Who::TenantOwner).post(plan::ask),
         Route::new("/admin/clients/{id}/plan/answered", Who::Operator).post(plan::answered),
@@ -125,6 +126,7 @@ pub(super) fn register() -> Vec<Route> {
         Route::new("/admin/profile/second-factor/confirm", Who::SignedIn).post(second_factor::confirm),
         Route::new("/admin/profile/second-factor/codes", Who::SignedIn).post(second_factor::codes),
         Route::new("/admin/profile/second-factor/off", Who::SignedIn).post(second_factor::off),
+        Route::new("/admin/api-docs", Who::Operator).get(api::show).menu("api", "webhook"),
     ]
 }
 

@@ -135,7 +135,7 @@ pub(super) async fn import(cx: Cx, operator: Operator, form: Multipart) -> Answe
         }
     };
     let form = typed(&upload)?;
-    let options = match options(&cx, &form, imports.options()) {
+    let options = match options(&cx, &form, &imports.options()) {
         Ok(options) => options,
         Err(faults) => return page(&cx, StatusCode::UNPROCESSABLE_ENTITY, &form, faults).await,
     };
@@ -233,12 +233,12 @@ fn typed(upload: &Upload) -> Result<UploadForm, PageError> {
     Ok(form)
 }
 
-fn options(cx: &Cx, form: &UploadForm, usual: ImportOptions) -> Result<ImportOptions, Faults> {
+fn options(cx: &Cx, form: &UploadForm, usual: &ImportOptions) -> Result<ImportOptions, Faults> {
     let cutoff = match form.cutoff.as_str() {
         "" => None,
         text => Some(text.parse::<NaiveDate>().map_err(|_| Faults::one(cx, "cutoff", "date"))?),
     };
-    Ok(ImportOptions { cutoff, change_max_percent: usual.change_max_percent.filter(|_| !form.any_size_change), allow_older: form.allow_older, ..usual })
+    Ok(ImportOptions { cutoff, change_max_percent: usual.change_max_percent.filter(|_| !form.any_size_change), allow_older: form.allow_older, ..usual.clone() })
 }
 
 fn refused(cx: &Cx, refusal: &Refusal) -> Faults {

@@ -39,7 +39,7 @@ pub use range::{DAYS_MAX, DayRange};
 pub use times::{Quantiles, Times};
 
 /// A page of a list.
-#[derive(Clone, Debug, PartialEq, serde::Serialize)]
+#[derive(Clone, Debug, PartialEq, serde::Serialize, utoipa::ToSchema)]
 pub struct Page<T> {
     /// Its rows.
     pub rows: Vec<T>,
