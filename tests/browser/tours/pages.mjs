@@ -16,6 +16,9 @@ export function kind(address) {
 /** A link that leads to no page: the browser saves what comes. */
 const isFile = (error) => error.message.includes("Download is starting");
 
+/** Not a document for programs. */
+const isPage = (page) => page.evaluate(() => document.contentType === "text/html");
+
 /** Looks at everything reachable from `starts`. `who` names the person in the lines; `matrix` says which widths, themes and whether without script. */
 export async function everyPage(browser, service, { who, state, starts, screens, prefix = "", matrix = {} }) {
   const { widths = [PHONE, DESK], themes = ["light", "dark"], plain = true } = matrix;
@@ -37,6 +40,7 @@ export async function everyPage(browser, service, { who, state, starts, screens,
       return [];
     }
     const page = await person.page();
+    if (!(await isPage(page))) return [];
     const landed = kind(page.url());
     if (landed !== name && seen.has(landed)) return []; // sent on to one that was looked at
     const links = await page.evaluate(() => [...document.querySelectorAll("a[href]")].map((link) => ({ href: link.href, file: link.hasAttribute("download") })));
@@ -47,6 +51,7 @@ export async function everyPage(browser, service, { who, state, starts, screens,
     const faults = [];
     try {
       const page = await bare.open(address);
+      if (!(await isPage(page))) return;
       faults.push(...(await page.evaluate(inspectPlain)));
       if (screens && faults.length) await page.screenshot({ path: `${screens}/${fileName(name)}-plain.png`, fullPage: true });
     } catch (error) {
