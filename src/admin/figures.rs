@@ -55,6 +55,11 @@ pub(super) fn short_day(language: Language, day: NaiveDate) -> String {
     format!("{} {}", day.day(), months.split(' ').nth(day.month0() as usize).unwrap_or_default())
 }
 
+/// A day with its year, as pages write it: 24 nov 2026.
+pub(super) fn written_day(language: Language, day: NaiveDate) -> String {
+    format!("{} {}", short_day(language, day), day.year())
+}
+
 fn instant(language: Language, at: DateTime<Utc>) -> String {
     let local = at.with_timezone(&Santo_Domingo);
     format!("{}, {:02}:{:02}:{:02}", short_day(language, local.date_naive()), local.hour(), local.minute(), local.second())
@@ -76,5 +81,6 @@ mod tests {
     fn times_are_those_of_the_country() {
         assert_eq!(instant(Language::Es, "2026-11-25T03:59:07.9Z".parse().unwrap()), "24 nov, 23:59:07");
         assert_eq!(short_day(Language::En, "2026-01-05".parse().unwrap()), "5 Jan");
+        assert_eq!(written_day(Language::Es, "2026-11-24".parse().unwrap()), "24 nov 2026");
     }
 }

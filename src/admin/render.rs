@@ -141,9 +141,10 @@ impl Menus {
                     MenuItem { current: false, icon: menu.icon, text: cx.t(&format!("portal.menu.{}", menu.key)), href }
                 })
                 .collect();
-            // The longest of those that the page is at or below.
-            let at = |href: &str| path == href || path.strip_prefix(href).is_some_and(|rest| rest.starts_with('/'));
-            let current = items.iter_mut().filter(|item| at(&item.href)).max_by_key(|item| item.href.len());
+            // The one that the page is at or below; the first of a group, which all others are below, only stands for itself.
+            let below = |path: &str, href: &str| path.strip_prefix(href).is_some_and(|rest| rest.starts_with('/'));
+            let root = items.first().map(|item| item.href.clone());
+            let current = items.iter_mut().find(|item| path == item.href || (root.as_ref() != Some(&item.href) && below(path, &item.href)));
             if let Some(current) = current {
                 current.current = true;
             }
@@ -244,7 +245,8 @@ mod tests {
         let asks = regex::Regex::new(r#"\bt\(\s*["\x27]([a-z0-9_.]*[a-z0-9_])["\x27]"#).unwrap();
         let mut seen = 0;
         for (name, template) in environment.templates() {
-            for ask in asks.captures_iter(template.source()) {
+            // What ends in `_` is the beginning of a key.
+            for ask in asks.captures_iter(template.source()).filter(|ask| !ask[1].ends_with('_')) {
                 for language in [Language::Es, Language::En] {
                     assert_ne!(text::text(language, &ask[1]), ask[1], "{name} asks for a sentence that {language} lacks");
                 }

@@ -11,6 +11,7 @@ use super::client::Head;
 use crate::admin::Cx;
 use crate::admin::cx::{Answer, Flash, FlashKind, tenant_path};
 use crate::admin::error::PageError;
+use crate::admin::figures::written_day;
 use crate::admin::forms::Form;
 use crate::admin::render::money;
 use crate::clock::day_start;
@@ -267,6 +268,7 @@ fn shown(cx: &Cx, field: &str, value: &Value) -> Option<String> {
         Value::Number(number) if field.ends_with("_usd_cents") => format!("US$ {}", number.as_i64().map(money).unwrap_or_default()),
         Value::Number(number) if field == "usd_rate_e4" => (number.as_f64().unwrap_or_default() / 10_000.0).to_string(),
         Value::Array(items) => items.iter().map(|item| item.as_str().map_or_else(|| item.to_string(), str::to_owned)).collect::<Vec<_>>().join(", "),
+        Value::String(text) if field == "cutoff" => text.parse().map_or_else(|_| text.clone(), |day| written_day(cx.language(), day)),
         Value::String(text) => text.clone(),
         other => other.to_string(),
     };

@@ -6,7 +6,8 @@ use super::plan::PlanUse;
 use crate::admin::Cx;
 use crate::admin::cx::{Answer, tenant_path};
 use crate::admin::error::PageError;
-use crate::domain::reports::{ClientSummary, LogRow, OdooState, Onboarding};
+use crate::admin::log_row::RowView;
+use crate::domain::reports::{ClientSummary, LogRow, OdooState, Onboarding, Times};
 use crate::domain::tenants::{Tenant, rnc_formatted};
 use crate::domain::users::TenantAccess;
 use crate::ids::TenantId;
@@ -51,7 +52,7 @@ fn paused(cx: &Cx, tenant: TenantId) -> bool {
 }
 
 #[derive(Serialize)]
-struct View {
+struct View<'a> {
     client: Head,
     odoo_host: String,
     odoo_database: String,
@@ -60,15 +61,12 @@ struct View {
     calls: i64,
     /// Per cent of thirty days, with one decimal; empty without calls.
     success: String,
-    /// Seconds, with two decimals; empty without calls.
-    p95: String,
-    p95_odoo: String,
-    p95_own: String,
+    times: Times,
     last_call_at: String,
     tokens: i64,
     created_at: String,
     tasks: Vec<Task>,
-    last: Vec<Call>,
+    last: Vec<RowView<'a>>,
     may_change: bool,
 }
 
@@ -82,42 +80,28 @@ struct Task {
     href: String,
 }
 
-#[derive(Serialize)]
-struct Call {
-    tool: String,
-    outcome: String,
-    error_code: String,
-    agent: String,
-    /// Seconds, with two decimals.
-    took: String,
-    at: String,
-}
-
 pub(super) async fn show(cx: Cx, access: TenantAccess) -> Answer {
     let state = cx.state();
     let tenant = state.tenants.tenant_find(access.tenant()).await?;
     let names: Vec<&str> = TOOLS.iter().map(|tool| tool.facts().name).collect();
     let summary = state.reports.client_summary(&tenant, &names, paused(&cx, tenant.id)).await.map_err(PageError::internal)?;
     let last = state.reports.log_last(tenant.id, CALLS_SHOWN).await.map_err(PageError::internal)?;
-    cx.page("pages/client.html", view(Head::of(&cx, &tenant), &tenant, &summary, last, access.may_change()))
+    cx.page("pages/client.html", view(Head::of(&cx, &tenant), &tenant, &summary, &last, access.may_change()))
 }
 
-fn view(client: Head, tenant: &Tenant, summary: &ClientSummary, last: Vec<LogRow>, may_change: bool) -> View {
-    let seconds = |ms: Option<f64>| ms.map(|ms| format!("{:.2}", ms / 1_000.0)).unwrap_or_default();
+fn view<'a>(client: Head, tenant: &Tenant, summary: &ClientSummary, last: &'a [LogRow], may_change: bool) -> View<'a> {
     View {
         odoo_host: tenant.odoo.as_ref().and_then(|odoo| odoo.url.host_str().map(str::to_owned)).unwrap_or_default(),
         odoo_database: tenant.odoo.as_ref().map(|odoo| odoo.database.clone()).unwrap_or_default(),
         usage: PlanUse::of(&summary.usage),
         calls: summary.calls,
         success: summary.error_rate.map(|rate| format!("{:.1}", 100.0 - rate)).unwrap_or_default(),
-        p95: seconds(summary.times.total.p95_ms),
-        p95_odoo: seconds(summary.times.odoo.p95_ms),
-        p95_own: seconds(summary.times.own.p95_ms),
+        times: summary.times,
         last_call_at: summary.last_call_at.map(|at| at.to_rfc3339()).unwrap_or_default(),
         tokens: summary.tokens_active,
         created_at: summary.created_at.to_rfc3339(),
         tasks: tasks(&client.href, summary.onboarding),
-        last: last.into_iter().map(call).collect(),
+        last: last.iter().map(|row| RowView::of_log(row, false)).collect(),
         client,
         may_change,
     }
@@ -140,15 +124,4 @@ fn tasks(path: &str, done: Onboarding) -> Vec<Task> {
         Task { key, state, href: format!("{path}{page}") }
     };
     steps.into_iter().enumerate().map(task).collect()
-}
-
-fn call(row: LogRow) -> Call {
-    Call {
-        tool: row.tool,
-        outcome: row.outcome,
-        error_code: row.error_code.unwrap_or_default(),
-        agent: row.agent.unwrap_or_default(),
-        took: format!("{:.2}", row.total_us as f64 / 1_000_000.0),
-        at: row.started_at.to_rfc3339(),
-    }
 }

@@ -9,6 +9,7 @@ use super::client::Head;
 use crate::admin::Cx;
 use crate::admin::cx::{Answer, Flash, tenant_path};
 use crate::admin::error::PageError;
+use crate::admin::figures::written_day;
 use crate::admin::forms::{Faults, Form};
 use crate::domain::plans::{Plan, plan_list};
 use crate::domain::tenants::{NewTenant, Registered, Tenant, TenantEdit, TenantHabits, WritePolicy, registered, rnc_formatted};
@@ -218,10 +219,10 @@ async fn looked_up(cx: &Cx, tenant: Option<&Tenant>, form: &mut ClientForm) -> A
             None
         }
         Registered::NoListing => Some(Found { kind: "info", text: say("no_listing", &[]) }),
-        Registered::NotListed { cutoff } => Some(Found { kind: "warn", text: say("not_listed", &[("day", &cutoff.to_string())]) }),
+        Registered::NotListed { cutoff } => Some(Found { kind: "warn", text: say("not_listed", &[("day", &written_day(cx.language(), cutoff))]) }),
         Registered::Listed { name, status, active, cutoff } => {
             let status = status.unwrap_or_else(|| say("no_status", &[]));
-            let text = say("listed", &[("name", &name), ("status", &status), ("day", &cutoff.to_string())]);
+            let text = say("listed", &[("name", &name), ("status", &status), ("day", &written_day(cx.language(), cutoff))]);
             form.name = name;
             Some(Found { kind: if active { "ok" } else { "warn" }, text })
         }

@@ -5,6 +5,7 @@ use axum::http::StatusCode;
 use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Serialize};
 
+use super::client::Head;
 use crate::admin::Cx;
 use crate::admin::cx::{Answer, Flash, tenant_path};
 use crate::admin::forms::{Faults, Form};
@@ -35,6 +36,7 @@ pub(super) struct Removal {
 
 #[derive(Serialize)]
 struct View<'a> {
+    client: Head,
     members: Vec<Member>,
     may_change: bool,
     form: &'a Invitation,
@@ -99,7 +101,7 @@ fn path(access: &TenantAccess) -> String {
 
 async fn page(cx: &Cx, access: &TenantAccess, status: StatusCode, form: &Invitation, faults: Faults, link: &str) -> Answer {
     // For operators: there is a tenant of that id.
-    cx.state().tenants.tenant_find(access.tenant()).await?;
+    let tenant = cx.state().tenants.tenant_find(access.tenant()).await?;
     let members = cx.state().users.member_list(access).await?;
     let members = members.into_iter().map(|member| Member {
         own: member.user == access.user().id(),
@@ -110,6 +112,6 @@ async fn page(cx: &Cx, access: &TenantAccess, status: StatusCode, form: &Invitat
         active: member.active,
         since: member.since.to_rfc3339(),
     });
-    let view = View { members: members.collect(), may_change: access.may_change(), form, faults, link, action: path(access) };
+    let view = View { client: Head::of(cx, &tenant), members: members.collect(), may_change: access.may_change(), form, faults, link, action: path(access) };
     cx.page_with(status, TEMPLATE, view)
 }

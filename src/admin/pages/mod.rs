@@ -94,7 +94,7 @@ pub(super) fn register() -> Vec<Route> {
         Route::new("/admin/clients/{id}/tokens", Who::TenantOwner).post(tokens::issue),
         Route::new("/admin/clients/{id}/tokens/rotate", Who::TenantOwner).post(tokens::rotate),
         Route::new("/admin/clients/{id}/tokens/revoke", Who::TenantOwner).post(tokens::revoke),
-        Route::new("/admin/clients/{id}/connect", Who::Tenant).get(connect::show).post(connect::test).menu("connect", "bot"),
+        Route::new("/admin/clients/{id}/connect", Who::Tenant).get(connect::show).post(connect::test).menu("connect", "terminal"),
         Route::new("/admin/clients/{id}/edit", Who::Operator).get(client_form::show).post(client_form::save),
         Route::new("/admin/clients/{id}/status", Who::Operator).post(client_danger::status),
         Route::new("/admin/clients/{id}/danger", Who::Operator).get(client_danger::show),

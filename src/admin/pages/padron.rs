@@ -15,6 +15,7 @@ use super::actor_name;
 use crate::admin::Cx;
 use crate::admin::cx::{Answer, Flash};
 use crate::admin::error::PageError;
+use crate::admin::figures::written_day;
 use crate::admin::forms::{Faults, Form};
 use crate::admin::render::number;
 use crate::admin::upload::{Upload, UploadFault, UploadLimits, receive};
@@ -160,7 +161,7 @@ pub(super) async fn rollback_ask(cx: Cx, _: Operator) -> Answer {
 
 pub(super) async fn rollback(cx: Cx, operator: Operator, Form(form): Form<RollbackForm>) -> Answer {
     match cx.state().padron_imports.rollback(Some(&form.cutoff), &operator.actor()).await {
-        Ok(info) => cx.redirect_saying(PATH, &Flash::ok("padron_rollback").fact("cutoff", &info.cutoff.to_string())),
+        Ok(info) => cx.redirect_saying(PATH, &Flash::ok("padron_rollback").fact("cutoff", &written_day(cx.language(), info.cutoff))),
         Err(PadronJobError::Stale) => Err(PageError::Stale),
         Err(PadronJobError::Rollback(PadronError::Busy)) => rollback_page(&cx, StatusCode::CONFLICT, said(&cx, &Refusal::new(&ImportError::Busy))),
         Err(PadronJobError::Rollback(PadronError::NoPrevious)) => rollback_page(&cx, StatusCode::CONFLICT, String::new()),
@@ -298,7 +299,7 @@ fn steps(cx: &Cx, job: &Job) -> Vec<Step> {
         (Some(JobEnd::Activated(info)), _) => {
             let rows = number(i64::try_from(info.rows).unwrap_or(i64::MAX));
             steps[1].text = cx.fill("portal.padron.steps.rows_done", &[("rows", &rows)]);
-            steps[3].text = cx.fill("portal.padron.steps.activated", &[("cutoff", &info.cutoff.to_string())]);
+            steps[3].text = cx.fill("portal.padron.steps.activated", &[("cutoff", &written_day(cx.language(), info.cutoff))]);
         }
         (None, Some(progress)) if progress.total > 0 => {
             let percent = (progress.done.saturating_mul(100) / progress.total).min(100).to_string();

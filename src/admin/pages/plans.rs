@@ -175,6 +175,10 @@ pub(super) fn cents(text: &str) -> Option<i64> {
     // A comma before one or two last digits is a decimal comma; else it groups thousands.
     let decimal_comma = !text.contains('.') && text.rsplit_once(',').is_some_and(|(_, decimals)| (1..=2).contains(&decimals.len()));
     let text = if decimal_comma { text.replace(',', ".") } else { text.replace(',', "") };
+    // The parser reads `1e3` too, which nobody means by an amount.
+    if text.contains(['e', 'E', '_']) {
+        return None;
+    }
     let amount: Decimal = text.parse().ok()?;
     let cents = amount.checked_mul(Decimal::ONE_HUNDRED)?;
     if cents.fract().is_zero() { cents.to_i64() } else { None }

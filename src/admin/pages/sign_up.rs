@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::admin::Cx;
 use crate::admin::cx::Answer;
 use crate::admin::error::PageError;
+use crate::admin::figures::written_day;
 use crate::admin::forms::{Faults, Form, Hidden};
 use crate::domain::mail::Letter;
 use crate::domain::settings::SignUp;
@@ -124,9 +125,9 @@ fn padron(cx: &Cx, rnc: &str) -> (Option<String>, String) {
         Registered::NoNumber => (None, cx.t("portal.sign_up.not_an_rnc")),
         // None is loaded yet, perhaps: the name can be typed.
         Registered::NoListing => (None, cx.t("portal.sign_up.no_listing")),
-        Registered::NotListed { cutoff } => (None, fill("portal.sign_up.not_listed", &[("date", &cutoff.to_string())])),
+        Registered::NotListed { cutoff } => (None, fill("portal.sign_up.not_listed", &[("date", &written_day(cx.language(), cutoff))])),
         Registered::Listed { name, status, cutoff, .. } => {
-            let said = fill("portal.sign_up.listed", &[("status", &status.unwrap_or_default()), ("date", &cutoff.to_string())]);
+            let said = fill("portal.sign_up.listed", &[("status", &status.unwrap_or_default()), ("date", &written_day(cx.language(), cutoff))]);
             (Some(name), said)
         }
     }
