@@ -29,9 +29,10 @@ const SEARCH_CHARS_MAX: usize = 100;
 #[into_params(parameter_in = Query)]
 pub(super) struct ClientsAsked {
     /// In the name (marks and capitals do not matter), or the beginning of the RNC.
-    #[param(max_length = 100)]
+    #[param(min_length = 1, max_length = 100)]
     search: Option<String>,
     /// Code of a plan.
+    #[param(min_length = 1)]
     plan: Option<String>,
     /// Active or suspended ones.
     active: Option<bool>,
@@ -44,6 +45,7 @@ pub(super) struct ClientsAsked {
     #[param(inline)]
     sort: Option<ClientSort>,
     /// Where the page begins: the `next` of the one before.
+    #[param(min_length = 1)]
     after: Option<String>,
 }
 

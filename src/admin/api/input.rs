@@ -23,6 +23,10 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for Asked<T> {
         if query.contains("%00") {
             return Err(ApiError::Malformed("The query has a NUL in it.".to_owned()));
         }
+        // `active=` says nothing: neither that it is so nor that it is not.
+        if let Some((name, _)) = url::form_urlencoded::parse(query.as_bytes()).find(|(_, value)| value.is_empty()) {
+            return Err(ApiError::Malformed(format!("The query: give {name} a value, or leave it away.")));
+        }
         serde_html_form::from_str(query).map(Self).map_err(|error| ApiError::Malformed(format!("The query: {error}.")))
     }
 }

@@ -54,8 +54,10 @@ pub(super) struct AuditAsked {
     /// Only those that concern the service and no client.
     service: Option<bool>,
     /// Who did it, exactly.
+    #[param(min_length = 1)]
     actor: Option<String>,
     /// The beginning of the action, such as `tenant.`.
+    #[param(min_length = 1)]
     action: Option<String>,
     /// Then or later.
     from: Option<DateTime<Utc>>,
