@@ -24,7 +24,9 @@ const SIGN_OUT_PATH: &str = "/admin/salir";
 pub(super) async fn layer(State(who): State<Who>, cx: Cx, params: RawPathParams, mut request: Request, next: Next) -> Response {
     match let_in(who, &cx, &params, &mut request) {
         Ok(()) => next.run(request).await,
-        Err(PageError::SecondFactorFirst) if matches!(*request.method(), Method::GET | Method::HEAD) => (StatusCode::SEE_OTHER, [(header::LOCATION, second_factor::PATH)]).into_response(),
+        Err(PageError::SecondFactorFirst) if matches!(*request.method(), Method::GET | Method::HEAD) => {
+            (StatusCode::SEE_OTHER, [(header::LOCATION, second_factor::PATH)]).into_response()
+        }
         Err(PageError::SignInFirst) if matches!(*request.method(), Method::GET | Method::HEAD) => to_sign_in(&request),
         Err(refusal) => refusal.into_response(),
     }

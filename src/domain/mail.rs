@@ -141,9 +141,11 @@ impl Mail {
     /// The address of the server or of the sender is none.
     pub fn new(server: Option<&SecretString>, from: Option<&str>, clock: Clock, tasks: TaskTracker) -> anyhow::Result<Self> {
         let Some(server) = server.filter(|server| !server.expose_secret().is_empty()) else { return Ok(Self { inner: None }) };
-        let from: Mailbox = from.context("DUNET_SMTP_URL needs DUNET_MAIL_FROM beside it")?.parse().context("DUNET_MAIL_FROM must be an address, such as Dunet <no-reply@example.do>")?;
+        let from: Mailbox =
+            from.context("DUNET_SMTP_URL needs DUNET_MAIL_FROM beside it")?.parse().context("DUNET_MAIL_FROM must be an address, such as Dunet <no-reply@example.do>")?;
         // The cause may hold the password.
-        let builder = AsyncSmtpTransport::<Tokio1Executor>::from_url(server.expose_secret()).ok().context("DUNET_SMTP_URL must be an address such as smtps://user:password@host")?;
+        let builder =
+            AsyncSmtpTransport::<Tokio1Executor>::from_url(server.expose_secret()).ok().context("DUNET_SMTP_URL must be an address such as smtps://user:password@host")?;
         let hello = ClientId::Domain(from.email.domain().to_owned());
         let transport = builder.hello_name(hello).timeout(Some(TRY_MAX)).build();
         let inner = Inner { transport, from, places: Arc::new(Semaphore::new(WAITING_MAX)), failure: Mutex::default(), clock, tasks };

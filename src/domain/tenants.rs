@@ -3,7 +3,9 @@
 use std::collections::HashMap;
 
 use chrono_tz::Tz;
-use sea_orm::{ActiveModelTrait, ColumnTrait, DatabaseConnection, DatabaseTransaction, DbErr, EntityTrait, IntoActiveModel, QueryFilter, QueryOrder, QuerySelect, Set, sea_query::OnConflict};
+use sea_orm::{
+    ActiveModelTrait, ColumnTrait, DatabaseConnection, DatabaseTransaction, EntityTrait, IntoActiveModel, QueryFilter, QueryOrder, QuerySelect, Set, sea_query::OnConflict,
+};
 use secrecy::SecretString;
 use serde_json::{Value, json};
 use url::Url;
@@ -23,6 +25,7 @@ use crate::odoo::AddressPolicy;
 use crate::odoo::address::check_url;
 use crate::text::Language;
 
+mod add;
 mod error;
 mod list;
 mod registry;
@@ -53,12 +56,6 @@ pub struct NewTenant {
     pub odoo: Option<NewOdoo>,
     /// Tools enabled by name; needed for plans with a number of tools.
     pub tools: Vec<String>,
-}
-
-/// A tenant that was checked and is about to be added.
-pub(super) struct PreparedTenant {
-    row: clients::Model,
-    tools: Vec<String>,
 }
 
 /// How a tenant is spoken to and may write, when it is added.
@@ -149,80 +146,6 @@ impl Tenants {
     #[must_use]
     pub fn new(db: DatabaseConnection, vault: Vault, clock: Clock) -> Self {
         Self { db, vault, clock }
-    }
-
-    /// Adds a tenant with its own data key, in Spanish, with previewed writes.
-    ///
-    /// # Errors
-    /// A blank name, an unknown plan, more tools than the plan allows, or the database.
-    pub async fn tenant_add(&self, new: NewTenant, actor: &Actor) -> Result<TenantId, TenantError> {
-        self.tenant_add_with(new, TenantHabits::default(), actor).await
-    }
-
-    /// The same with habits of its own.
-    ///
-    /// # Errors
-    /// As [`Tenants::tenant_add`].
-    pub async fn tenant_add_with(&self, new: NewTenant, habits: TenantHabits, actor: &Actor) -> Result<TenantId, TenantError> {
-        let prepared = self.tenant_prepare(new, habits, "active").await?;
-        let transaction = db::begin_write(&self.db).await?;
-        let id = self.tenant_insert(&transaction, prepared, actor).await?;
-        transaction.commit().await?;
-        Ok(id)
-    }
-
-    /// Checks a tenant about to be added, whose status is `active` or `pending`, and makes its data key.
-    pub(super) async fn tenant_prepare(&self, new: NewTenant, habits: TenantHabits, status: &str) -> Result<PreparedTenant, TenantError> {
-        let name = checked_name(&new.name)?;
-        let rnc = new.rnc.as_deref().map(checked_rnc).transpose()?;
-        let odoo_url = new.odoo.as_ref().map(|odoo| checked_url(&odoo.url)).transpose()?;
-        let plan = self.plan_find(&new.plan).await?;
-        if let Some(max) = plan.tools_max
-            && new.tools.len() > max
-        {
-            return Err(TenantError::TooManyTools { plan: plan.name, max, enabled: new.tools.len() });
-        }
-        let id = TenantId::new();
-        let now = self.clock.now();
-        let data_key = self.vault.data_key_make(id)?;
-        let sealed = match &new.odoo {
-            Some(odoo) => Some(self.vault.seal(id, &data_key, ODOO_SECRET_FIELD, &odoo.secret)?.0),
-            None => None,
-        };
-        let row = clients::Model {
-            id: id.uuid(),
-            name,
-            rnc,
-            status: status.to_owned(),
-            plan_code: plan.code,
-            language: habits.language.as_str().to_owned(),
-            timezone: habits.timezone.name().to_owned(),
-            write_policy: habits.write_policy.as_str().to_owned(),
-            odoo_url,
-            odoo_database: new.odoo.as_ref().map(|odoo| odoo.database.clone()),
-            odoo_login: new.odoo.as_ref().map(|odoo| odoo.login.clone()),
-            odoo_secret_sealed: sealed,
-            odoo_protocol: new.odoo.as_ref().map_or(ProtocolChoice::Auto, |odoo| odoo.protocol).to_string(),
-            data_key_sealed: data_key.0,
-            created_at: now,
-            updated_at: now,
-            odoo_requests_per_second: None,
-            version: 1,
-        };
-        Ok(PreparedTenant { row, tools: new.tools })
-    }
-
-    /// Adds a prepared tenant.
-    pub(super) async fn tenant_insert(&self, transaction: &DatabaseTransaction, tenant: PreparedTenant, actor: &Actor) -> Result<TenantId, TenantError> {
-        let id = TenantId::from(tenant.row.id);
-        let after = public_json(&tenant.row);
-        tenant.row.into_active_model().insert(transaction).await?;
-        for tool in &tenant.tools {
-            tool_row(id, tool, ToolEdit { enabled: Some(true), ..ToolEdit::default() }).insert(transaction).await?;
-        }
-        let change = Change { tenant: Some(id), action: "tenant.add", subject: id.to_string(), before: None, after: Some(after) };
-        audit::record(transaction, &self.clock, actor, change).await?;
-        Ok(id)
     }
 
     /// The tenant of that id.
@@ -402,7 +325,7 @@ impl Tenants {
         Ok((client, plan))
     }
 
-    async fn plan_find(&self, code: &str) -> Result<Plan, TenantError> {
+    pub(super) async fn plan_find(&self, code: &str) -> Result<Plan, TenantError> {
         let plan = plans::Entity::find_by_id(code.to_owned()).one(&self.db).await?;
         plan.map(Plan::from).ok_or_else(|| TenantError::UnknownPlan(code.to_owned()))
     }

@@ -32,7 +32,7 @@ mod sign_in;
 mod sign_up;
 
 pub use email::EmailChanged;
-pub use links::{Joining, LinkPurpose, LinkView, NewLink};
+pub use links::{Addressed, Joining, LinkPurpose, LinkView, NewLink};
 pub use members::MemberView;
 use passwords::Passwords;
 pub use people::{PersonPage, PersonQuery, PersonView};
@@ -195,7 +195,15 @@ impl Users {
         Ok(())
     }
 
-    async fn insert(&self, transaction: &DatabaseTransaction, email: &str, new: &NewUser, password_hash: Option<String>, status: &str, actor: &Actor) -> Result<users::Model, UserError> {
+    async fn insert(
+        &self,
+        transaction: &DatabaseTransaction,
+        email: &str,
+        new: &NewUser,
+        password_hash: Option<String>,
+        status: &str,
+        actor: &Actor,
+    ) -> Result<users::Model, UserError> {
         if users::Entity::find().filter(users::Column::Email.eq(email)).one(transaction).await?.is_some() {
             return Err(invalid("email", "email_taken"));
         }

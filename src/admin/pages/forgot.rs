@@ -39,7 +39,7 @@ pub(super) async fn act(cx: Cx, Form(form): Form<ForgotForm>) -> Answer {
         let task = cx.clone();
         cx.state().tasks.spawn(async move {
             match task.state().users.reset_ask(&form.email).await {
-                Ok(Some((secret, language))) => task.state().mail.send(&form.email, language, &Letter::Reset { link: task.link_url(&secret) }),
+                Ok(Some((to, language))) => task.state().mail.send(&to.email, language, &Letter::Reset { link: task.link_url(&to.link) }),
                 Ok(None) => {}
                 Err(error) => tracing::error!(error = format!("{error:#}"), "a link for a forgotten password could not be made"),
             }

@@ -69,13 +69,13 @@ pub(super) async fn invite(cx: Cx, access: TenantAccess, Form(form): Form<Invita
     }
     if faults.is_empty() {
         let new = NewLink::InviteMember { tenant: access.tenant(), email: form.email.clone(), level: level.unwrap_or(Level::Viewer) };
-        match cx.state().users.link_make(new, &access.actor()).await {
-            Ok(secret) => {
-                let link = cx.link_url(&secret);
+        match cx.state().users.invite(new, &access.actor()).await {
+            Ok(to) => {
+                let link = cx.link_url(&to.link);
                 let company = cx.state().tenants.tenant_find(access.tenant()).await?.name;
-                cx.state().mail.send(form.email.trim(), cx.language(), &Letter::Invite { link: SecretString::clone(&link), company: Some(company) });
+                cx.state().mail.send(&to.email, cx.language(), &Letter::Invite { link: SecretString::clone(&link), company: Some(company) });
                 let word = cx.reveal_later(link)?;
-                return cx.redirect_saying(&format!("{}?link={word}", path(&access)), &Flash::ok("invited").fact("email", form.email.trim()));
+                return cx.redirect_saying(&format!("{}?link={word}", path(&access)), &Flash::ok("invited").fact("email", &to.email));
             }
             Err(error) => faults = Faults::of_user(&cx, error)?,
         }

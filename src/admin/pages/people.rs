@@ -78,11 +78,11 @@ pub(super) async fn list(cx: Cx, operator: Operator, Query(filter): Query<Filter
 }
 
 pub(super) async fn invite(cx: Cx, operator: Operator, Form(form): Form<Invitation>) -> Answer {
-    match cx.state().users.link_make(NewLink::InviteOperator { email: form.email.clone() }, &operator.actor()).await {
-        Ok(secret) => {
-            let link = cx.link_url(&secret);
-            cx.state().mail.send(form.email.trim(), cx.language(), &Letter::Invite { link: SecretString::clone(&link), company: None });
-            revealed(&cx, link, &Flash::ok("invited").fact("email", form.email.trim()))
+    match cx.state().users.invite(NewLink::InviteOperator { email: form.email.clone() }, &operator.actor()).await {
+        Ok(to) => {
+            let link = cx.link_url(&to.link);
+            cx.state().mail.send(&to.email, cx.language(), &Letter::Invite { link: SecretString::clone(&link), company: None });
+            revealed(&cx, link, &Flash::ok("invited").fact("email", &to.email))
         }
         Err(error) => {
             let faults = Faults::of_user(&cx, error)?;

@@ -119,9 +119,9 @@ pub(super) async fn session_end_others(cx: Cx, user: User, Form(Nothing {}): For
 pub(super) async fn email(cx: Cx, user: User, Form(form): Form<EmailForm>) -> Answer {
     let state = cx.state();
     let done = if state.mail.configured() {
-        state.users.email_change_ask(&user, &form.current.0, &form.email).await.map(|link| {
-            if let Some(secret) = link {
-                state.mail.send(form.email.trim(), cx.language(), &Letter::Email { link: cx.link_url(&secret) });
+        state.users.email_change_ask(&user, &form.current.0, &form.email).await.map(|made| {
+            if let Some(to) = made {
+                state.mail.send(&to.email, cx.language(), &Letter::Email { link: cx.link_url(&to.link) });
             }
             Flash::ok("email_asked")
         })

@@ -8,9 +8,9 @@ use crate::admin::Cx;
 use crate::admin::cx::Answer;
 use crate::admin::error::PageError;
 use crate::admin::forms::{Faults, Form, Hidden};
-use crate::dgii::TaxpayerId;
 use crate::domain::mail::Letter;
 use crate::domain::settings::SignUp;
+use crate::domain::tenants::{Registered, registered};
 use crate::domain::users::{NewSignUp, SignedUp};
 use crate::tools::TOOLS_BY_DEFAULT;
 
@@ -82,7 +82,7 @@ pub(super) async fn act(cx: Cx, Form(mut form): Form<SignUpForm>) -> Answer {
     }
     let mut found = String::new();
     if form.act == "look" || (form.company.trim().is_empty() && !form.rnc.trim().is_empty()) {
-        let (name, said) = padron(&cx, &form.rnc)?;
+        let (name, said) = padron(&cx, &form.rnc);
         if let Some(name) = name {
             form.company = name;
         }
@@ -103,11 +103,11 @@ pub(super) async fn act(cx: Cx, Form(mut form): Form<SignUpForm>) -> Answer {
     };
     match cx.state().users.sign_up(&cx.state().tenants, new).await {
         Ok(came) => {
-            let (language, letter) = match came {
-                SignedUp::Waiting { confirm } => (cx.language(), Letter::Confirm { link: cx.link_url(&confirm), company: form.company.trim().to_owned() }),
-                SignedUp::Known(language) => (language, Letter::Known { link: cx.sign_in_url() }),
+            let (email, language, letter) = match came {
+                SignedUp::Waiting(to) => (to.email, cx.language(), Letter::Confirm { link: cx.link_url(&to.link), company: form.company.trim().to_owned() }),
+                SignedUp::Known { email, language } => (email, language, Letter::Known { link: cx.sign_in_url() }),
             };
-            cx.state().mail.send(form.email.trim(), language, &letter);
+            cx.state().mail.send(&email, language, &letter);
             cx.redirect(DONE_PATH)
         }
         Err(error) => {
@@ -118,16 +118,16 @@ pub(super) async fn act(cx: Cx, Form(mut form): Form<SignUpForm>) -> Answer {
 }
 
 /// The company's name by the padrón, and what to say about it.
-fn padron(cx: &Cx, rnc: &str) -> Result<(Option<String>, String), PageError> {
-    let Ok(id) = TaxpayerId::parse(rnc) else { return Ok((None, cx.t("portal.sign_up.not_an_rnc"))) };
-    // No listing is loaded yet, perhaps: the name can be typed.
-    let Ok(listed) = cx.state().padron.lookup(&id) else { return Ok((None, cx.t("portal.sign_up.no_listing"))) };
-    let cutoff = listed.cutoff.to_string();
-    Ok(match listed.taxpayer {
-        Some(taxpayer) => {
-            let status = taxpayer.status.clone().unwrap_or_default();
-            (Some(taxpayer.name), crate::text::fill(cx.language(), "portal.sign_up.listed", &[("status", &status), ("date", &cutoff)]))
+fn padron(cx: &Cx, rnc: &str) -> (Option<String>, String) {
+    let fill = |key: &str, facts: &[(&str, &str)]| crate::text::fill(cx.language(), key, facts);
+    match registered(&cx.state().padron, rnc) {
+        Registered::NoNumber => (None, cx.t("portal.sign_up.not_an_rnc")),
+        // None is loaded yet, perhaps: the name can be typed.
+        Registered::NoListing => (None, cx.t("portal.sign_up.no_listing")),
+        Registered::NotListed { cutoff } => (None, fill("portal.sign_up.not_listed", &[("date", &cutoff.to_string())])),
+        Registered::Listed { name, status, cutoff, .. } => {
+            let said = fill("portal.sign_up.listed", &[("status", &status.unwrap_or_default()), ("date", &cutoff.to_string())]);
+            (Some(name), said)
         }
-        None => (None, crate::text::fill(cx.language(), "portal.sign_up.not_listed", &[("date", &cutoff)])),
-    })
+    }
 }

@@ -4,7 +4,7 @@ use sea_orm::{ActiveModelTrait, ColumnTrait, DatabaseTransaction, EntityTrait, I
 use secrecy::SecretString;
 use serde_json::json;
 
-use super::{LinkPurpose, NewLink, User, UserError, Users, checked_email, invalid, locked};
+use super::{Addressed, LinkPurpose, NewLink, User, UserError, Users, checked_email, invalid, locked};
 use crate::db::{
     self,
     entities::{user_links, users},
@@ -28,12 +28,13 @@ impl Users {
     ///
     /// # Errors
     /// The password is wrong, the address is none or the same, or the database.
-    pub async fn email_change_ask(&self, user: &User, current: &SecretString, email: &str) -> Result<Option<SecretString>, UserError> {
+    pub async fn email_change_ask(&self, user: &User, current: &SecretString, email: &str) -> Result<Option<Addressed>, UserError> {
         let email = self.email_wanted(user, current, email).await?;
         if users::Entity::find().filter(users::Column::Email.eq(email.clone())).one(&self.db).await?.is_some() {
             return Ok(None);
         }
-        self.link_make(NewLink::Email { user: user.id(), email }, &user.actor()).await.map(Some)
+        let link = self.link_make(NewLink::Email { user: user.id(), email: email.clone() }, &user.actor()).await?;
+        Ok(Some(Addressed { email, link }))
     }
 
     /// Changes it at once, where no letters can be sent.

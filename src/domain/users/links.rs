@@ -2,7 +2,7 @@
 //! once and not for long.
 
 use chrono::{DateTime, Utc};
-use sea_orm::{ActiveModelTrait, ColumnTrait, DatabaseTransaction, EntityTrait, IntoActiveModel, PaginatorTrait, QueryFilter};
+use sea_orm::{ActiveModelTrait, ColumnTrait, DatabaseTransaction, EntityTrait, IntoActiveModel, PaginatorTrait, QueryFilter, QuerySelect};
 use secrecy::SecretString;
 use serde_json::json;
 
@@ -103,6 +103,15 @@ pub enum NewLink {
     },
 }
 
+/// A link for a letter, and where the letter goes: the address as it is kept, never as somebody typed it.
+#[derive(Debug)]
+pub struct Addressed {
+    /// Where to.
+    pub email: String,
+    /// The text of the link.
+    pub link: SecretString,
+}
+
 /// A link that works, as its page shows it.
 #[derive(Clone, Debug)]
 pub struct LinkView {
@@ -140,6 +149,18 @@ impl Users {
         let secret = self.link_add(&transaction, new, actor).await?;
         transaction.commit().await?;
         Ok(secret)
+    }
+
+    /// Makes an invitation, and says where its letter goes.
+    ///
+    /// # Errors
+    /// It is no invitation, a bad address, no such tenant, or the database.
+    pub async fn invite(&self, new: NewLink, actor: &Actor) -> Result<Addressed, UserError> {
+        let email = match &new {
+            NewLink::InviteOperator { email } | NewLink::InviteMember { email, .. } => checked_email(email)?,
+            NewLink::First | NewLink::Reset { .. } | NewLink::Confirm { .. } | NewLink::Email { .. } => return Err(UserError::Unknown("invitation")),
+        };
+        Ok(Addressed { link: self.link_make(new, actor).await?, email })
     }
 
     pub(super) async fn link_add(&self, transaction: &DatabaseTransaction, new: NewLink, actor: &Actor) -> Result<SecretString, UserError> {
@@ -295,19 +316,22 @@ impl Users {
     ///
     /// # Errors
     /// The database.
-    pub async fn reset_ask(&self, email: &str) -> Result<Option<(SecretString, Language)>, UserError> {
+    pub async fn reset_ask(&self, email: &str) -> Result<Option<(Addressed, Language)>, UserError> {
+        let transaction = db::begin_write(&self.db).await?;
         let active = users::Entity::find().filter(users::Column::Email.eq(super::normal_email(email))).filter(users::Column::Status.eq("active"));
-        let Some(user) = active.one(&self.db).await? else { return Ok(None) };
+        // Nobody changes the address between here and the link.
+        let Some(user) = active.lock_exclusive().one(&transaction).await? else { return Ok(None) };
         let since = self.clock.now() - chrono::Duration::minutes(RESET_EVERY_MINUTES);
         let recent = user_links::Entity::find()
             .filter(user_links::Column::UserId.eq(user.id))
             .filter(user_links::Column::Purpose.eq(LinkPurpose::Reset.as_str()))
             .filter(user_links::Column::CreatedAt.gt(since));
-        if recent.count(&self.db).await? > 0 {
+        if recent.count(&transaction).await? > 0 {
             return Ok(None);
         }
-        let secret = self.link_make(NewLink::Reset { user: user.id.into() }, &Actor::service()).await?;
-        Ok(Some((secret, user.language.parse().unwrap_or_default())))
+        let link = self.link_add(&transaction, NewLink::Reset { user: user.id.into() }, &Actor::service()).await?;
+        transaction.commit().await?;
+        Ok(Some((Addressed { email: user.email, link }, user.language.parse().unwrap_or_default())))
     }
 
     fn works(&self, link: &user_links::Model) -> Option<LinkPurpose> {

@@ -9,14 +9,14 @@ use sea_orm::{ActiveModelTrait, ColumnTrait, DatabaseTransaction, EntityTrait, I
 use secrecy::SecretString;
 use serde_json::json;
 
-use super::{Level, LinkPurpose, NewLink, NewSession, NewUser, Operator, Role, SessionFrom, UserError, Users, checked_email, checked_name, invalid, locked};
+use super::{Addressed, Level, LinkPurpose, NewLink, NewSession, NewUser, Operator, Role, SessionFrom, UserError, Users, checked_email, checked_name, invalid, locked};
 use crate::db::{
     self,
     entities::{clients, memberships, users},
 };
 use crate::dgii::TaxpayerId;
 use crate::domain::audit::{self, Actor, Change};
-use crate::domain::tenants::{NewTenant, TenantError, Tenants};
+use crate::domain::tenants::{NewTenant, TenantError, TenantHabits, Tenants};
 use crate::ids::{TenantId, UserId};
 use crate::text::Language;
 
@@ -35,7 +35,7 @@ pub struct NewSignUp {
     pub rnc: Option<String>,
     /// The plan's code.
     pub plan: String,
-    /// The tools enabled at first.
+    /// The tools enabled at first where the plan has a number of them; so many of these as it has.
     pub tools: Vec<String>,
     /// As they call themselves.
     pub name: String,
@@ -50,12 +50,14 @@ pub struct NewSignUp {
 /// What came of it. For the outside it is one.
 pub enum SignedUp {
     /// They wait; the link that confirms the address.
-    Waiting {
-        /// For a letter.
-        confirm: SecretString,
+    Waiting(Addressed),
+    /// There is an account under that address, and a letter says so.
+    Known {
+        /// The address.
+        email: String,
+        /// The language of the letter.
+        language: Language,
     },
-    /// There is an account under that address; the language of a letter that says so.
-    Known(Language),
 }
 
 /// Whom a letter is for.
@@ -113,8 +115,11 @@ impl Users {
         checked_name(&new.name)?;
         // The work of a hash for everybody, known or not.
         let hash = self.passwords.choose(&new.password, &email).await?;
-        let tenant = NewTenant { name: company, rnc: new.rnc, plan: new.plan, odoo: None, tools: new.tools };
-        let prepared = tenants.tenant_prepare(tenant, PENDING).await.map_err(of_tenants)?;
+        let plan = tenants.plan_find(&new.plan).await.map_err(of_tenants)?;
+        let tools = new.tools.into_iter().take(plan.tools_max.unwrap_or_default()).collect();
+        let tenant = NewTenant { name: company, rnc: new.rnc, plan: plan.code, odoo: None, tools };
+        let habits = TenantHabits { language: new.language, ..TenantHabits::default() };
+        let prepared = tenants.tenant_prepare(tenant, habits, PENDING).await.map_err(of_tenants)?;
         let actor = Actor(email.clone());
         let transaction = db::begin_write(&self.db).await?;
         if waiting().count(&transaction).await? >= WAITING_MAX {
@@ -124,7 +129,7 @@ impl Users {
             let replaceable = known.status == "pending" && known.email_confirmed_at.is_none();
             let language = known.language.parse().unwrap_or_default();
             if !(replaceable && self.sign_up_forget(&transaction, known.id.into()).await?) {
-                return Ok(SignedUp::Known(language));
+                return Ok(SignedUp::Known { email: known.email, language });
             }
         }
         let person = NewUser { email: email.clone(), name: Some(new.name), role: Role::Member, language: new.language, password: None };
@@ -133,10 +138,11 @@ impl Users {
         let row = memberships::Model { id: uuid::Uuid::now_v7(), client_id: tenant.uuid(), user_id: user.id, role: Level::Owner.as_str().to_owned(), created_at: self.clock.now() };
         row.into_active_model().insert(&transaction).await?;
         let after = json!({ "user": user.id, "role": Level::Owner.as_str() });
-        audit::record(&transaction, &self.clock, &actor, Change { tenant: Some(tenant), action: "member.add", subject: user.id.to_string(), before: None, after: Some(after) }).await?;
-        let confirm = self.link_add(&transaction, NewLink::Confirm { user: user.id.into() }, &actor).await?;
+        audit::record(&transaction, &self.clock, &actor, Change { tenant: Some(tenant), action: "member.add", subject: user.id.to_string(), before: None, after: Some(after) })
+            .await?;
+        let link = self.link_add(&transaction, NewLink::Confirm { user: user.id.into() }, &actor).await?;
         transaction.commit().await?;
-        Ok(SignedUp::Waiting { confirm })
+        Ok(SignedUp::Waiting(Addressed { email, link }))
     }
 
     /// Confirms the address of somebody who signed up; they give the password they chose. With `open` they are in, else an operator approves.
@@ -272,13 +278,8 @@ impl Users {
     }
 
     async fn sign_up_delete(&self, transaction: &DatabaseTransaction, row: clients::Model, actor: &Actor, action: &str) -> Result<(), UserError> {
-        let people: Vec<uuid::Uuid> = memberships::Entity::find()
-            .select_only()
-            .column(memberships::Column::UserId)
-            .filter(memberships::Column::ClientId.eq(row.id))
-            .into_tuple()
-            .all(transaction)
-            .await?;
+        let people: Vec<uuid::Uuid> =
+            memberships::Entity::find().select_only().column(memberships::Column::UserId).filter(memberships::Column::ClientId.eq(row.id)).into_tuple().all(transaction).await?;
         clients::Entity::delete_by_id(row.id).exec(transaction).await?;
         for user in people {
             let elsewhere = memberships::Entity::find().filter(memberships::Column::UserId.eq(user)).count(transaction).await?;
