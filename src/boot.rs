@@ -62,6 +62,7 @@ impl Service {
         state.users.keys_check().await.context("the vault key does not fit the database")?;
         state.settings.load().await.context("reading the settings")?;
         worker.recover().await;
+        state.padron_imports.uploads_clear();
         let address = SocketAddr::new(serve.host, serve.port);
         let listener = TcpListener::bind(address).await.with_context(|| format!("listening on {address} (is another program using the port? --port N takes another)"))?;
         let stop = CancellationToken::new();
@@ -277,7 +278,7 @@ async fn padron_fetch(state: AppState, stop: CancellationToken) {
     let mut wait = PADRON_FETCH_FIRST;
     while !stopped(wait, &stop).await {
         wait = PADRON_FETCH_EVERY;
-        if let Err(error) = commands::padron::fetch_and_import(&state.config, &state.db, &state.clock, &state.padron).await {
+        if let Err(error) = commands::padron::fetch_and_import(&state.config, &state.db, &state.clock, &state.padron_imports).await {
             tracing::error!(error = format!("{error:#}"), "the listing of taxpayers could not be fetched; the active one stays");
         }
     }

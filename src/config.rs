@@ -248,6 +248,10 @@ pub struct Limits {
     /// Largest form of the portal, bytes.
     #[arg(long, env = "DUNET_FORM_BYTES_MAX", default_value_t = 262_144, global = true, hide_short_help = true)]
     pub form_bytes_max: usize,
+
+    /// Longest time for a form with files, milliseconds.
+    #[arg(long, env = "DUNET_UPLOAD_TIMEOUT_MS", default_value_t = 600_000, global = true, hide_short_help = true)]
+    pub upload_timeout_ms: u64,
 }
 
 /// The settings of the taxpayer listing.
@@ -269,6 +273,10 @@ pub struct PadronConfig {
     /// Fewest rows a listing must have to be activated.
     #[arg(long, env = "DUNET_PADRON_ROWS_MIN", default_value_t = 500_000, global = true, hide_short_help = true)]
     pub padron_rows_min: u64,
+
+    /// Largest upload of the official zips in the portal, both together, bytes.
+    #[arg(long, env = "DUNET_PADRON_UPLOAD_BYTES_MAX", default_value_t = 150_000_000, global = true, hide_short_help = true)]
+    pub padron_upload_bytes_max: u64,
 }
 
 impl Config {
@@ -285,6 +293,12 @@ impl Config {
     #[must_use]
     pub fn journal_dir(&self) -> PathBuf {
         self.data_dir.join("journal")
+    }
+
+    /// Where uploaded files wait for their import.
+    #[must_use]
+    pub fn uploads_dir(&self) -> PathBuf {
+        self.data_dir.join("uploads")
     }
 
     /// Where the padrón's index lives.

@@ -17,6 +17,8 @@ use crate::domain::lanes::{LaneSettings, Lanes};
 use crate::domain::limits::{LimitSettings, Limits};
 use crate::domain::mail::Mail;
 use crate::domain::operations::Operations;
+use crate::domain::operator_keys::OperatorKeys;
+use crate::domain::padron_imports::PadronImports;
 use crate::domain::reports::Reports;
 use crate::domain::settings::SettingsStore;
 use crate::domain::statements::Statements;
@@ -49,6 +51,8 @@ pub struct AppState {
     pub users: Users,
     /// Letters.
     pub mail: Mail,
+    /// Operators' API keys.
+    pub operator_keys: OperatorKeys,
     /// Warm Odoo clients.
     pub connections: Connections,
     /// Limits.
@@ -57,6 +61,8 @@ pub struct AppState {
     pub usage: UsageSink,
     /// The taxpayer listing.
     pub padron: Padron,
+    /// Its imports.
+    pub padron_imports: PadronImports,
     /// Runs calls.
     pub dispatcher: Dispatcher,
     /// What pages show.
@@ -106,6 +112,7 @@ impl AppState {
         let (usage, worker) = UsageSink::new(db.clone(), config.journal_dir(), limits.usage_memory_records_max, limits.usage_batch_records_max, flush);
         let padron = open_padron(&config)?;
         let tasks = TaskTracker::new();
+        let padron_imports = PadronImports::new(db.clone(), clock.clone(), padron.clone(), tasks.clone(), config.padron.padron_rows_min, config.uploads_dir());
         let mail = Mail::new(config.smtp_url.as_ref(), config.mail_from.as_deref(), clock.clone(), tasks.clone())?;
         let dispatcher = Dispatcher::new(DispatcherParts {
             connections: connections.clone(),
@@ -126,10 +133,12 @@ impl AppState {
             tokens,
             users,
             mail,
+            operator_keys: OperatorKeys::new(db.clone(), clock.clone()),
             connections,
             limits: call_limits,
             usage,
             padron,
+            padron_imports,
             dispatcher,
             reports: Reports::new(db.clone(), clock.clone()),
             statements: Statements::new(db.clone(), clock.clone(), settings.clone()),

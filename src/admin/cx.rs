@@ -154,6 +154,11 @@ impl Cx {
         self.inner.portal.inner.renderer.render(self, template, render::value(&view)).map_err(PageError::internal)
     }
 
+    /// The sentence with its facts.
+    pub(super) fn fill(&self, key: &str, facts: &[(&str, &str)]) -> String {
+        text::fill(self.inner.language, key, facts)
+    }
+
     /// Sends the browser on with a GET, after something was done.
     pub(super) fn redirect(&self, path: &str) -> Answer {
         let location = HeaderValue::from_str(path).map_err(PageError::internal)?;

@@ -8,6 +8,7 @@ use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 
 use super::{Cx, SIGN_IN_PATH};
+use crate::domain::statements::StatementError;
 use crate::domain::tenants::TenantError;
 use crate::domain::tokens::TokenError;
 use crate::domain::users::UserError;
@@ -116,6 +117,17 @@ impl From<TokenError> for PageError {
             TokenError::Invalid(_) => Self::BadForm,
             TokenError::Tenant(tenant) => tenant.into(),
             other @ TokenError::Db(_) => Self::internal(other),
+        }
+    }
+}
+
+impl From<StatementError> for PageError {
+    fn from(error: StatementError) -> Self {
+        match error {
+            StatementError::Unknown => Self::NotFound,
+            // A page that can show them does not come here.
+            StatementError::Running | StatementError::NoRate | StatementError::NotClosed | StatementError::Invalid(_) => Self::BadForm,
+            other @ StatementError::Db(_) => Self::internal(other),
         }
     }
 }

@@ -92,6 +92,11 @@ impl Faults {
         self.0.insert(field, cx.t(&format!("portal.faults.{key}")));
     }
 
+    /// Adds a sentence with facts in it.
+    pub(super) fn say(&mut self, field: &'static str, text: String) {
+        self.0.insert(field, text);
+    }
+
     /// The same with facts of its sentence.
     pub(super) fn add_with(&mut self, cx: &Cx, field: &'static str, key: &str, facts: &[(&str, &str)]) {
         self.0.insert(field, text::fill(cx.language(), &format!("portal.faults.{key}"), facts));

@@ -15,6 +15,7 @@ use crate::domain::vault::{self, Vault};
 use crate::state::AppState;
 
 mod admin;
+mod api_key;
 mod demo;
 mod doctor;
 pub mod padron;

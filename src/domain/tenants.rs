@@ -3,9 +3,7 @@
 use std::collections::HashMap;
 
 use chrono_tz::Tz;
-use sea_orm::{
-    ActiveModelTrait, ColumnTrait, DatabaseConnection, DatabaseTransaction, EntityTrait, IntoActiveModel, QueryFilter, QueryOrder, QuerySelect, Set, sea_query::OnConflict,
-};
+use sea_orm::{ActiveModelTrait, ColumnTrait, DatabaseConnection, EntityTrait, IntoActiveModel, QueryFilter, QueryOrder, QuerySelect, Set, sea_query::OnConflict};
 use secrecy::SecretString;
 use serde_json::{Value, json};
 use url::Url;
@@ -28,13 +26,17 @@ use crate::text::Language;
 mod add;
 mod error;
 mod list;
+mod plan_request;
 mod registry;
 mod remove;
+mod tools;
 
 use error::invalid;
 pub use error::{TenantError, TenantFault};
 pub use list::{TenantCounts, TenantPage, TenantQuery, TenantRow};
+pub use plan_request::PlanRequest;
 pub use registry::{Registered, registered, rnc_formatted};
+pub use tools::ToolSetting;
 
 pub use crate::odoo::ProtocolChoice;
 

@@ -23,7 +23,7 @@ const SEARCHED_MAX: i64 = 20_000;
 const FOUND_MAX: usize = 5_000;
 
 /// The state of a client's Odoo.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, serde::Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum OdooState {
     /// Not connected yet.
@@ -35,7 +35,7 @@ pub enum OdooState {
 }
 
 /// How the list is sorted.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, serde::Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum ClientSort {
     /// By name.
@@ -65,7 +65,7 @@ pub struct ClientFilter {
 }
 
 /// A client in the list.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, utoipa::ToSchema)]
 pub struct ClientRow {
     /// Which.
     pub id: TenantId,
@@ -176,7 +176,7 @@ impl Reports {
 
     /// Clients whose name has that in it, whatever its marks and capitals, or whose RNC begins so. Neither database knows a Spanish letter's
     /// relatives by itself, and names are few: they are compared here.
-    async fn found(&self, search: &str) -> Result<Vec<Uuid>, DbErr> {
+    pub(super) async fn found(&self, search: &str) -> Result<Vec<Uuid>, DbErr> {
         let word = fold(search);
         let digits: String = search.chars().filter(char::is_ascii_digit).collect();
         // An RNC is written with or without its hyphens.

@@ -40,7 +40,7 @@ pub struct LogFilter {
 }
 
 /// A call.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, utoipa::ToSchema)]
 pub struct LogRow {
     /// Its id.
     pub id: UsageId,

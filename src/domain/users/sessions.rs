@@ -67,16 +67,26 @@ impl Users {
     /// # Errors
     /// The database.
     pub async fn session_find(&self, cookie: &str) -> Result<Option<User>, UserError> {
-        if !secret_shaped(cookie) {
-            return Ok(None);
-        }
-        let Some(session) = sessions::Entity::find_by_id(secret_hash(cookie)).one(&self.db).await? else { return Ok(None) };
+        if secret_shaped(cookie) { self.session_user(secret_hash(cookie), true).await } else { Ok(None) }
+    }
+
+    /// The same person as they are now; nobody when their session has ended. It does not count as a use of the session, so that what is open in a
+    /// browser does not keep it open for ever.
+    ///
+    /// # Errors
+    /// The database.
+    pub async fn session_look(&self, user: &User) -> Result<Option<User>, UserError> {
+        self.session_user(user.session().to_owned(), false).await
+    }
+
+    async fn session_user(&self, hash: String, used: bool) -> Result<Option<User>, UserError> {
+        let Some(session) = sessions::Entity::find_by_id(hash).one(&self.db).await? else { return Ok(None) };
         let now = self.clock.now();
         if !session.second_factor_done || now >= self.session_end(&session) {
             return Ok(None);
         }
         let Some(user) = users::Entity::find_by_id(session.user_id).filter(users::Column::Status.eq("active")).one(&self.db).await? else { return Ok(None) };
-        if (now - session.last_seen_at).num_seconds() >= SEEN_EVERY_S {
+        if used && (now - session.last_seen_at).num_seconds() >= SEEN_EVERY_S {
             let seen = sessions::Entity::update_many().col_expr(sessions::Column::LastSeenAt, sea_orm::sea_query::Expr::value(now));
             seen.filter(sessions::Column::Hash.eq(session.hash.clone())).exec(&self.db).await?;
         }
