@@ -204,3 +204,24 @@ async fn one_address_registers_so_often() {
     })
     .await;
 }
+
+#[tokio::test]
+async fn the_plan_is_the_operators_choice_and_the_tools_fit_it() {
+    TestApp::everywhere(|app: Arc<TestApp>| async move {
+        policy(&app, "approval").await;
+        let browser = Browser::new(&app);
+        for (n, plan) in ["gratis", "pro"].into_iter().enumerate() {
+            let seen = app.state.settings.get().edited_at;
+            app.state.settings.edit(&[(Key::SignUpPlan, plan.to_owned())], seen, &actor()).await.unwrap();
+            let page = register(&browser, &format!("Empresa {plan}"), &format!("persona{n}@ferre.do"), PASSWORD).await;
+            assert_eq!((page.status, page.location()), (StatusCode::SEE_OTHER, DONE), "{}", page.text);
+        }
+        let tenants = app.state.tenants.tenant_list().await.unwrap();
+        let has = |name: &str, tool: &str| tenants.iter().find(|tenant| tenant.name == name).expect("registered").permit(tool).is_some();
+        let plans: Vec<&str> = tenants.iter().map(|tenant| tenant.plan.code.as_str()).collect();
+        assert_eq!(plans, ["gratis", "pro"]);
+        assert!(has("Empresa gratis", "consultar_rnc_dgii") && !has("Empresa gratis", "crear_cotizacion"));
+        assert!(has("Empresa pro", "consultar_rnc_dgii") && has("Empresa pro", "crear_cotizacion"));
+    })
+    .await;
+}
