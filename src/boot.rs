@@ -32,6 +32,9 @@ use crate::{commands, mcp};
 const HOUSEKEEPING: Duration = Duration::from_secs(60);
 /// Wait after a connection could not be accepted.
 const ACCEPT_PAUSE: Duration = Duration::from_secs(1);
+/// A sign-up whose address is not confirmed is kept so long, days: where letters are sent, and where an operator has to look.
+const SIGN_UP_DAYS_BY_LETTER: i64 = 3;
+const SIGN_UP_DAYS_BY_HAND: i64 = 30;
 /// First look for a new listing after the start, and how often then.
 const PADRON_FETCH_FIRST: Duration = Duration::from_secs(60);
 const PADRON_FETCH_EVERY: Duration = Duration::from_secs(24 * 3600);
@@ -56,8 +59,10 @@ impl Service {
         db::prepare(&state.db, state.config.no_migrate).await?;
         // Better no service than one that answers every call with an internal error.
         state.tenants.keys_check().await.context("the vault key does not fit the database")?;
+        state.users.keys_check().await.context("the vault key does not fit the database")?;
         state.settings.load().await.context("reading the settings")?;
         worker.recover().await;
+        state.padron_imports.uploads_clear();
         let address = SocketAddr::new(serve.host, serve.port);
         let listener = TcpListener::bind(address).await.with_context(|| format!("listening on {address} (is another program using the port? --port N takes another)"))?;
         let stop = CancellationToken::new();
@@ -253,6 +258,10 @@ async fn housekeeping(state: AppState, stop: CancellationToken) {
         if let Err(error) = state.users.prune().await {
             tracing::warn!(%error, "ended sessions could not be forgotten");
         }
+        let days = if state.mail.configured() { SIGN_UP_DAYS_BY_LETTER } else { SIGN_UP_DAYS_BY_HAND };
+        if let Err(error) = state.users.sign_up_prune(days).await {
+            tracing::warn!(%error, "old sign-ups could not be forgotten");
+        }
         if let Err(error) = state.tokens.last_used_flush().await {
             tracing::warn!(%error, "the last use of tokens could not be written");
         }
@@ -269,7 +278,7 @@ async fn padron_fetch(state: AppState, stop: CancellationToken) {
     let mut wait = PADRON_FETCH_FIRST;
     while !stopped(wait, &stop).await {
         wait = PADRON_FETCH_EVERY;
-        if let Err(error) = commands::padron::fetch_and_import(&state.config, &state.db, &state.clock, &state.padron).await {
+        if let Err(error) = commands::padron::fetch_and_import(&state.config, &state.db, &state.clock, &state.padron_imports).await {
             tracing::error!(error = format!("{error:#}"), "the listing of taxpayers could not be fetched; the active one stays");
         }
     }

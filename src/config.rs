@@ -44,6 +44,18 @@ pub struct Config {
     #[arg(long, env = "DUNET_NO_MIGRATE", value_parser = FalseyValueParser::new(), global = true, hide_short_help = true)]
     pub no_migrate: bool,
 
+    /// SMTP server for letters: `smtps://user:password@host` or `smtp://host:587?tls=required`. Without it pages show links to copy.
+    #[arg(long, env = "DUNET_SMTP_URL", hide_env_values = true, value_name = "URL", global = true)]
+    pub smtp_url: Option<SecretString>,
+
+    /// In whose name letters are sent, such as `Dunet <no-reply@example.do>`.
+    #[arg(long, env = "DUNET_MAIL_FROM", value_name = "ADDRESS", global = true)]
+    pub mail_from: Option<String>,
+
+    /// Operators must sign in with a second factor: one without it can only set it up.
+    #[arg(long, env = "DUNET_REQUIRE_SECOND_FACTOR", value_parser = FalseyValueParser::new(), global = true)]
+    pub require_second_factor: bool,
+
     /// Limits, each with its unit in its name.
     #[command(flatten)]
     pub limits: Limits,
@@ -236,6 +248,10 @@ pub struct Limits {
     /// Largest form of the portal, bytes.
     #[arg(long, env = "DUNET_FORM_BYTES_MAX", default_value_t = 262_144, global = true, hide_short_help = true)]
     pub form_bytes_max: usize,
+
+    /// Longest time for a form with files, milliseconds.
+    #[arg(long, env = "DUNET_UPLOAD_TIMEOUT_MS", default_value_t = 600_000, global = true, hide_short_help = true)]
+    pub upload_timeout_ms: u64,
 }
 
 /// The settings of the taxpayer listing.
@@ -257,6 +273,10 @@ pub struct PadronConfig {
     /// Fewest rows a listing must have to be activated.
     #[arg(long, env = "DUNET_PADRON_ROWS_MIN", default_value_t = 500_000, global = true, hide_short_help = true)]
     pub padron_rows_min: u64,
+
+    /// Largest upload of the official zips in the portal, both together, bytes.
+    #[arg(long, env = "DUNET_PADRON_UPLOAD_BYTES_MAX", default_value_t = 150_000_000, global = true, hide_short_help = true)]
+    pub padron_upload_bytes_max: u64,
 }
 
 impl Config {
@@ -273,6 +293,12 @@ impl Config {
     #[must_use]
     pub fn journal_dir(&self) -> PathBuf {
         self.data_dir.join("journal")
+    }
+
+    /// Where uploaded files wait for their import.
+    #[must_use]
+    pub fn uploads_dir(&self) -> PathBuf {
+        self.data_dir.join("uploads")
     }
 
     /// Where the padrón's index lives.

@@ -51,5 +51,7 @@ pub fn router(state: &AppState, settings: &HttpSettings) -> Router {
         .route("/metrics", any(http::metrics::expose).with_state(exposition))
         .fallback(http::not_found)
         .layer(guards);
-    plain.merge(mcp::router(state, settings)).merge(admin::router(state, settings)).layer(Around::new(envelope))
+    // The doors do not know each other: the portal tries a token by asking the agents' door as an agent would, without a network between.
+    let agents = mcp::router(state, settings);
+    plain.merge(agents.clone()).merge(admin::router(state, settings, agents)).layer(Around::new(envelope))
 }

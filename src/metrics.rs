@@ -18,8 +18,8 @@ const ASSETS: &str = "/assets";
 /// The methods that are told apart.
 pub const METHODS: [&str; 8] = ["GET", "POST", "HEAD", "OPTIONS", "PUT", "PATCH", "DELETE", OTHER];
 /// The status codes that are told apart.
-pub const STATUSES: [&str; 23] =
-    ["200", "202", "204", "303", "304", "400", "401", "403", "404", "405", "406", "408", "409", "413", "415", "422", "429", HUNG_UP, "500", "502", "503", "504", OTHER];
+pub const STATUSES: [&str; 24] =
+    ["200", "201", "202", "204", "303", "304", "400", "401", "403", "404", "405", "406", "408", "409", "413", "415", "422", "429", HUNG_UP, "500", "502", "503", "504", OTHER];
 /// How calls of tools end.
 pub const OUTCOMES: [&str; 5] = ["ok", "error", "refused", "cancelled", OTHER];
 /// What is on no list.

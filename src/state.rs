@@ -15,7 +15,10 @@ use crate::domain::changes::ChangeWatch;
 use crate::domain::connections::Connections;
 use crate::domain::lanes::{LaneSettings, Lanes};
 use crate::domain::limits::{LimitSettings, Limits};
+use crate::domain::mail::Mail;
 use crate::domain::operations::Operations;
+use crate::domain::operator_keys::OperatorKeys;
+use crate::domain::padron_imports::PadronImports;
 use crate::domain::reports::Reports;
 use crate::domain::settings::SettingsStore;
 use crate::domain::statements::Statements;
@@ -46,6 +49,10 @@ pub struct AppState {
     pub tokens: Tokens,
     /// People who sign in to the portal.
     pub users: Users,
+    /// Letters.
+    pub mail: Mail,
+    /// Operators' API keys.
+    pub operator_keys: OperatorKeys,
     /// Warm Odoo clients.
     pub connections: Connections,
     /// Limits.
@@ -54,6 +61,8 @@ pub struct AppState {
     pub usage: UsageSink,
     /// The taxpayer listing.
     pub padron: Padron,
+    /// Its imports.
+    pub padron_imports: PadronImports,
     /// Runs calls.
     pub dispatcher: Dispatcher,
     /// What pages show.
@@ -86,7 +95,7 @@ impl AppState {
         let tenants = Tenants::new(db.clone(), vault.clone(), clock.clone());
         let memory = TokenMemory { fresh_s: limits.caller_cache_s, stale_s: limits.caller_stale_s, tokens_max: limits.caller_cache_tokens_max };
         let tokens = Tokens::new(db.clone(), tenants.clone(), clock.clone(), memory);
-        let users = Users::new(db.clone(), clock.clone(), user_settings(limits))?;
+        let users = Users::new(db.clone(), vault.clone(), clock.clone(), user_settings(&config))?;
         let connections =
             Connections::new(tenants.clone(), addresses(&config), odoo_limits(&config), Lanes::new(lane_settings(limits)), limits.connections_max, limits.connection_idle_s);
         let call_limits = Limits::new(
@@ -103,6 +112,8 @@ impl AppState {
         let (usage, worker) = UsageSink::new(db.clone(), config.journal_dir(), limits.usage_memory_records_max, limits.usage_batch_records_max, flush);
         let padron = open_padron(&config)?;
         let tasks = TaskTracker::new();
+        let padron_imports = PadronImports::new(db.clone(), clock.clone(), padron.clone(), tasks.clone(), config.padron.padron_rows_min, config.uploads_dir());
+        let mail = Mail::new(config.smtp_url.as_ref(), config.mail_from.as_deref(), clock.clone(), tasks.clone())?;
         let dispatcher = Dispatcher::new(DispatcherParts {
             connections: connections.clone(),
             padron: padron.clone(),
@@ -121,10 +132,13 @@ impl AppState {
             tenants,
             tokens,
             users,
+            mail,
+            operator_keys: OperatorKeys::new(db.clone(), clock.clone()),
             connections,
             limits: call_limits,
             usage,
             padron,
+            padron_imports,
             dispatcher,
             reports: Reports::new(db.clone(), clock.clone()),
             statements: Statements::new(db.clone(), clock.clone(), settings.clone()),
@@ -156,7 +170,8 @@ fn addresses(config: &Config) -> AddressPolicy {
     if config.allow_private_odoo { AddressPolicy::AllowPrivate } else { AddressPolicy::PublicOnly }
 }
 
-fn user_settings(limits: &crate::config::Limits) -> UserSettings {
+fn user_settings(config: &Config) -> UserSettings {
+    let limits = &config.limits;
     UserSettings {
         session_idle_s: limits.session_idle_s,
         session_max_s: limits.session_max_s,
@@ -164,6 +179,7 @@ fn user_settings(limits: &crate::config::Limits) -> UserSettings {
         password_memory_kib: limits.password_memory_kib,
         password_passes: limits.password_passes,
         passwords_at_once: limits.passwords_at_once,
+        operators_need_second_factor: config.require_second_factor,
     }
 }
 

@@ -10,6 +10,7 @@ mod m20261122_000005_pace;
 mod m20261125_000006_people;
 mod m20261125_000007_reports;
 mod m20261125_000008_statements;
+mod m20261125_000011_operator_keys;
 pub mod rollups;
 mod tables;
 
@@ -29,6 +30,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261125_000006_people::Migration),
             Box::new(m20261125_000007_reports::Migration),
             Box::new(m20261125_000008_statements::Migration),
+            Box::new(m20261125_000011_operator_keys::Migration),
         ]
     }
 }

@@ -149,6 +149,16 @@ impl Cx {
         Ok(response)
     }
 
+    /// A piece of a page, for streams: a template that is no page of its own.
+    pub(super) fn piece(&self, template: &str, view: impl Serialize) -> Result<String, PageError> {
+        self.inner.portal.inner.renderer.render(self, template, render::value(&view)).map_err(PageError::internal)
+    }
+
+    /// The sentence with its facts.
+    pub(super) fn fill(&self, key: &str, facts: &[(&str, &str)]) -> String {
+        text::fill(self.inner.language, key, facts)
+    }
+
     /// Sends the browser on with a GET, after something was done.
     pub(super) fn redirect(&self, path: &str) -> Answer {
         let location = HeaderValue::from_str(path).map_err(PageError::internal)?;
@@ -194,6 +204,12 @@ impl Cx {
     /// The secret kept under that word, if it was kept by this session and not shown yet.
     pub(super) fn reveal(&self, word: &str) -> Option<SecretString> {
         self.inner.portal.inner.reveals.take(self.inner.user.as_ref()?.session(), word)
+    }
+
+    /// The full address of the page where one signs in.
+    pub(super) fn sign_in_url(&self) -> String {
+        let base = self.inner.portal.inner.public_url.as_str().trim_end_matches('/');
+        format!("{base}{}", super::SIGN_IN_PATH)
     }
 
     /// The full address of a one-time link.

@@ -8,6 +8,7 @@ use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 
 use super::{Cx, SIGN_IN_PATH};
+use crate::domain::statements::StatementError;
 use crate::domain::tenants::TenantError;
 use crate::domain::tokens::TokenError;
 use crate::domain::users::UserError;
@@ -23,6 +24,8 @@ pub enum PageError {
     Forbidden,
     /// Nobody is signed in.
     SignInFirst,
+    /// An operator without a second factor, where they must have one.
+    SecondFactorFirst,
     /// Not sent by a page of ours, or by one of another session.
     Foreign,
     /// Not a form of ours.
@@ -50,7 +53,7 @@ impl PageError {
     fn status(&self) -> StatusCode {
         match self {
             Self::NotFound | Self::LinkGone => StatusCode::NOT_FOUND,
-            Self::Forbidden | Self::Foreign => StatusCode::FORBIDDEN,
+            Self::Forbidden | Self::SecondFactorFirst | Self::Foreign => StatusCode::FORBIDDEN,
             Self::SignInFirst => StatusCode::UNAUTHORIZED,
             Self::BadForm => StatusCode::BAD_REQUEST,
             Self::Stale => StatusCode::CONFLICT,
@@ -69,6 +72,7 @@ impl PageError {
             Self::LinkGone => "link_gone",
             Self::Forbidden => "forbidden",
             Self::SignInFirst => "sign_in_first",
+            Self::SecondFactorFirst => "second_factor_first",
             Self::Foreign => "foreign",
             Self::BadForm => "bad_form",
             Self::Stale => "stale",
@@ -90,7 +94,7 @@ impl From<UserError> for PageError {
             UserError::Invalid { .. } => Self::BadForm,
             UserError::Stale => Self::Stale,
             UserError::Busy => Self::Busy,
-            other @ (UserError::Db(_) | UserError::Machine(_)) => Self::internal(other),
+            other @ (UserError::Db(_) | UserError::Vault(_) | UserError::Machine(_)) => Self::internal(other),
         }
     }
 }
@@ -113,6 +117,17 @@ impl From<TokenError> for PageError {
             TokenError::Invalid(_) => Self::BadForm,
             TokenError::Tenant(tenant) => tenant.into(),
             other @ TokenError::Db(_) => Self::internal(other),
+        }
+    }
+}
+
+impl From<StatementError> for PageError {
+    fn from(error: StatementError) -> Self {
+        match error {
+            StatementError::Unknown => Self::NotFound,
+            // A page that can show them does not come here.
+            StatementError::Running | StatementError::NoRate | StatementError::NotClosed | StatementError::Invalid(_) => Self::BadForm,
+            other @ StatementError::Db(_) => Self::internal(other),
         }
     }
 }

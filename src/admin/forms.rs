@@ -12,7 +12,9 @@ use url::form_urlencoded;
 
 use super::error::PageError;
 use super::{Cx, csrf, once};
+use crate::domain::tenants::TenantError;
 use crate::domain::users::UserError;
+use crate::text;
 
 /// A form as it was sent, read by the CSRF layer. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -90,6 +92,16 @@ impl Faults {
         self.0.insert(field, cx.t(&format!("portal.faults.{key}")));
     }
 
+    /// Adds a sentence with facts in it.
+    pub(super) fn say(&mut self, field: &'static str, text: String) {
+        self.0.insert(field, text);
+    }
+
+    /// The same with facts of its sentence.
+    pub(super) fn add_with(&mut self, cx: &Cx, field: &'static str, key: &str, facts: &[(&str, &str)]) {
+        self.0.insert(field, text::fill(cx.language(), &format!("portal.faults.{key}"), facts));
+    }
+
     /// One fault.
     pub(super) fn one(cx: &Cx, field: &'static str, key: &str) -> Self {
         let mut faults = Self::default();
@@ -103,6 +115,20 @@ impl Faults {
             UserError::Invalid { field, fault } => Ok(Self::one(cx, field, fault)),
             other => Err(other.into()),
         }
+    }
+
+    /// The same for tenants. What stands nowhere on the form is at "form".
+    pub(super) fn of_tenant(cx: &Cx, error: TenantError) -> Result<Self, PageError> {
+        let mut faults = Self::default();
+        match error {
+            TenantError::Invalid(fault) => faults.add(cx, fault.field, fault.key),
+            TenantError::UnknownPlan(_) => faults.add(cx, "plan", "plan"),
+            TenantError::TooManyTools { plan, max, enabled } => {
+                faults.add_with(cx, "form", "too_many_tools", &[("plan", &plan), ("max", &max.to_string()), ("enabled", &enabled.to_string())]);
+            }
+            other => return Err(other.into()),
+        }
+        Ok(faults)
     }
 
     /// Whether nothing is wrong.

@@ -9,17 +9,24 @@ use axum::response::{IntoResponse, Response};
 use url::form_urlencoded;
 
 use super::error::PageError;
+use super::pages::second_factor;
 use super::{Cx, PATH, SIGN_IN_PATH, Who};
 use crate::domain::users::{Operator, TenantAccess, User};
 use crate::ids::TenantId;
 
 /// The parameter of a path that is a tenant's id.
 const TENANT: &str = "id";
+/// Where somebody may go who must set a second factor up first.
+const PROFILE_PATH: &str = "/admin/profile";
+const SIGN_OUT_PATH: &str = "/admin/salir";
 
 /// Lets in who may, with the proof.
 pub(super) async fn layer(State(who): State<Who>, cx: Cx, params: RawPathParams, mut request: Request, next: Next) -> Response {
     match let_in(who, &cx, &params, &mut request) {
         Ok(()) => next.run(request).await,
+        Err(PageError::SecondFactorFirst) if matches!(*request.method(), Method::GET | Method::HEAD) => {
+            (StatusCode::SEE_OTHER, [(header::LOCATION, second_factor::PATH)]).into_response()
+        }
         Err(PageError::SignInFirst) if matches!(*request.method(), Method::GET | Method::HEAD) => to_sign_in(&request),
         Err(refusal) => refusal.into_response(),
     }
@@ -30,6 +37,11 @@ fn let_in(who: Who, cx: &Cx, params: &RawPathParams, request: &mut Request) -> R
         return Ok(());
     }
     let user = cx.user().ok_or(PageError::SignInFirst)?;
+    // Their own account and the way out, and nothing else.
+    let path = request.uri().path();
+    if user.must_enrol() && path != SIGN_OUT_PATH && path != PROFILE_PATH && !path.starts_with(&format!("{PROFILE_PATH}/")) {
+        return Err(PageError::SecondFactorFirst);
+    }
     match who {
         Who::Anyone | Who::SignedIn => {}
         Who::Operator => {

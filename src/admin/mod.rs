@@ -1,45 +1,58 @@
-//! Door 2: people. Pages under `/admin`, and their files under `/assets`.
+//! Door 2: people. Pages under `/admin`, their files under `/assets`, and the operators' API under `/admin/api`.
 //!
 //! The stack, outermost first: security headers, our names only, session (the cookie becomes a [`Cx`]), error pages, panic guard, time limit,
 //! CSRF (and with it the limit of a form's size), one act per form, then for each route who may (`guard.rs`), the handler. The register of
 //! routes is `pages/mod.rs`: a page is a file there, its template and its line.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Router;
-use axum::extract::Request;
+use axum::extract::{Request, State};
 use axum::http::{HeaderName, HeaderValue};
 use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::Response;
 use axum::routing::any;
+use tokio_util::sync::CancellationToken;
 use tower::ServiceBuilder;
 
 use crate::http::middleware::Around;
 use crate::http::{self, HttpSettings};
 use crate::state::AppState;
 
+mod agents;
+mod api;
 mod assets;
 mod cookies;
 mod csrf;
 mod cx;
 mod error;
+mod figures;
 mod forms;
 mod guard;
 mod limiter;
+mod live;
+mod log_row;
 mod once;
 mod pages;
 mod render;
 mod route;
 mod session;
+mod upload;
+mod watchers;
 
+pub use api::document;
 pub use cx::Cx;
 pub use pages::routes;
 pub use route::{Menu, RouteFacts, Who};
 
+use agents::Agents;
 use cookies::CookieNames;
 use http::names::Allowed;
+use live::Streams;
 use once::{Once, Reveals};
 use render::Renderer;
+use watchers::Watchers;
 
 /// Where the portal begins.
 pub const PATH: &str = "/admin";
@@ -65,10 +78,15 @@ struct PortalInner {
     public_url: url::Url,
     once: Once,
     reveals: Reveals,
+    agents: Agents,
+    streams: Streams,
+    watchers: Watchers,
+    /// Cancelled when the service begins to stop: answers that go on end then.
+    stopping: CancellationToken,
 }
 
 impl Portal {
-    fn new(state: &AppState, settings: &HttpSettings) -> Self {
+    fn new(state: &AppState, settings: &HttpSettings, agents: Router) -> Self {
         let scheme = settings.public_url.scheme().to_owned();
         let inner = PortalInner {
             state: state.clone(),
@@ -79,6 +97,10 @@ impl Portal {
             public_url: settings.public_url.clone(),
             once: Once::new(),
             reveals: Reveals::new(),
+            agents: Agents::new(agents, &settings.public_url),
+            streams: Streams::default(),
+            watchers: Watchers::default(),
+            stopping: settings.stopping.clone(),
         };
         Self { inner: Arc::new(inner) }
     }
@@ -89,16 +111,16 @@ impl Portal {
     }
 }
 
-/// The routes of this door.
-pub fn router(state: &AppState, settings: &HttpSettings) -> Router {
-    let portal = Portal::new(state, settings);
-    let limit = http::TimeLimit { longest: settings.request_timeout, answer: error::too_slow };
+/// The routes of this door. `agents` is the other one, for the pages that try a token.
+pub fn router(state: &AppState, settings: &HttpSettings, agents: Router) -> Router {
+    let portal = Portal::new(state, settings, agents);
+    let limits = TimeLimits { page: settings.request_timeout, upload: Duration::from_millis(state.config.limits.upload_timeout_ms) };
     let stack = ServiceBuilder::new()
         .layer(from_fn(headers_layer))
         .layer(from_fn_with_state(portal.clone(), session::layer))
         .layer(from_fn(error::layer))
         .layer(Around::new(http::PanicGuard(error::panicked)))
-        .layer(Around::new(limit))
+        .layer(from_fn_with_state(limits, time_limit_layer))
         .layer(from_fn_with_state(portal.clone(), csrf::layer))
         .layer(from_fn_with_state(portal.clone(), once::layer));
     let limiter = limiter::Limiter::new(state.config.limits.sign_ins_per_minute);
@@ -108,7 +130,21 @@ pub fn router(state: &AppState, settings: &HttpSettings) -> Router {
     }
     // Whatever is not a page is told so as a page.
     let pages = pages.route("/admin/{*rest}", any(error::not_found)).layer(stack);
-    pages.with_state(portal).route("/assets/{*file}", axum::routing::get(assets::serve))
+    let api = api::router(&portal, settings);
+    pages.with_state(portal).merge(api).route("/assets/{*file}", axum::routing::get(assets::serve))
+}
+
+/// The longest time until an answer begins.
+#[derive(Clone, Copy)]
+struct TimeLimits {
+    page: Duration,
+    /// Of a form with files, which may come over a slow line.
+    upload: Duration,
+}
+
+async fn time_limit_layer(State(limits): State<TimeLimits>, request: Request, next: Next) -> Response {
+    let longest = if csrf::is_upload(request.headers()) { limits.upload } else { limits.page };
+    tokio::time::timeout(longest, next.run(request)).await.unwrap_or_else(|_| error::too_slow())
 }
 
 /// What every page's answer carries besides what all answers do. The policy on referrers replaces the general one: with `no-referrer` a browser

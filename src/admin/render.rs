@@ -1,7 +1,7 @@
 //! Templates: embedded, compiled when the service starts, one environment per language so that `t("key", fact=…)` speaks it also inside macros.
 //!
 //! Every page has, besides its view: `lang`, `theme`, `path`, `csrf`, `form_key`, `user`, `flash`, `nav`, `tabs`. Functions: `t`, `asset`. Filters:
-//! `number`, `moment` (date and time in Santo Domingo), `day`. Undefined values are errors when shown; autoescaping is on.
+//! `number`, `money` (cents), `moment` (date and time in Santo Domingo), `day`, and those of `figures.rs`. Undefined values are errors when shown; autoescaping is on.
 
 use std::sync::Arc;
 
@@ -14,7 +14,7 @@ use rust_embed::RustEmbed;
 use serde::Serialize;
 
 use super::cx::FlashKind;
-use super::{Cx, assets, csrf, pages};
+use super::{Cx, assets, csrf, figures, pages};
 use crate::domain::users::Role;
 use crate::ids::TenantId;
 use crate::text::{self, Language};
@@ -46,6 +46,30 @@ struct UserView<'a> {
     operator: bool,
 }
 
+/// Something an operator should see to.
+#[derive(Serialize)]
+struct Notice {
+    kind: FlashKind,
+    text: String,
+    href: &'static str,
+    action: String,
+}
+
+/// What operators are told on the pages that include `partials/notices.html`; asks no database.
+fn notices(cx: &Cx) -> Vec<Notice> {
+    let mut list = Vec::new();
+    let Some(user) = cx.user().filter(|user| user.operator().is_some()) else { return list };
+    if !user.second_factor() {
+        let action = cx.t("portal.notices.second_factor_action");
+        list.push(Notice { kind: FlashKind::Warn, text: cx.t("portal.notices.second_factor"), href: pages::second_factor::PATH, action });
+    }
+    if let Some(failure) = cx.state().mail.failure() {
+        let facts = [("when", &*moment(cx.language(), failure.at)), ("cause", &*failure.cause)];
+        list.push(Notice { kind: FlashKind::Warn, text: text::fill(cx.language(), "portal.notices.mail", &facts), href: "", action: String::new() });
+    }
+    list
+}
+
 /// A place in a menu.
 #[derive(Serialize)]
 struct MenuItem {
@@ -61,10 +85,6 @@ impl Renderer {
     }
 
     pub(super) fn render(&self, cx: &Cx, template: &str, view: Value) -> Result<String, Error> {
-        let environment = match cx.language() {
-            Language::Es => &self.es,
-            Language::En => &self.en,
-        };
         let user = cx.user().map(|user| UserView { name: user.name(), email: user.email(), initials: initials(user.name()), operator: user.role() == Role::Operator });
         let menus = Menus::of(cx);
         // The frame's names come first: a view cannot stand in for them.
@@ -76,10 +96,23 @@ impl Renderer {
             form_key => csrf::seed_make(),
             user => value(&user),
             flash => value(&cx.inner.flash.as_ref().map(|flash| flash.shown(cx.language()))),
+            notices => value(&notices(cx)),
             nav => value(&menus.nav),
             tabs => value(&menus.tabs),
         };
-        environment.get_template(template)?.render(context! { ..frame, ..view })
+        self.environment(cx.language()).get_template(template)?.render(context! { ..frame, ..view })
+    }
+
+    /// A part of a page by itself, as streams send it: nothing is there but the view.
+    pub(super) fn part(&self, language: Language, template: &str, view: Value) -> Result<String, Error> {
+        self.environment(language).get_template(template)?.render(view)
+    }
+
+    fn environment(&self, language: Language) -> &Environment<'static> {
+        match language {
+            Language::Es => &self.es,
+            Language::En => &self.en,
+        }
     }
 }
 
@@ -108,9 +141,10 @@ impl Menus {
                     MenuItem { current: false, icon: menu.icon, text: cx.t(&format!("portal.menu.{}", menu.key)), href }
                 })
                 .collect();
-            // The longest of those that the page is at or below.
-            let at = |href: &str| path == href || path.strip_prefix(href).is_some_and(|rest| rest.starts_with('/'));
-            let current = items.iter_mut().filter(|item| at(&item.href)).max_by_key(|item| item.href.len());
+            // The one that the page is at or below; the first of a group, which all others are below, only stands for itself.
+            let below = |path: &str, href: &str| path.strip_prefix(href).is_some_and(|rest| rest.starts_with('/'));
+            let root = items.first().map(|item| item.href.clone());
+            let current = items.iter_mut().find(|item| path == item.href || (root.as_ref() != Some(&item.href) && below(path, &item.href)));
             if let Some(current) = current {
                 current.current = true;
             }
@@ -138,8 +172,10 @@ fn environment(language: Language) -> Environment<'static> {
     environment.add_function("t", move |key: &str, facts: Kwargs| sentence(language, key, &facts));
     environment.add_function("asset", |name: &str| assets::url(name).ok_or_else(|| Error::new(ErrorKind::InvalidOperation, format!("there is no file {name} in assets/"))));
     environment.add_filter("number", number);
+    environment.add_filter("money", money);
     environment.add_filter("moment", move |iso: &str| parsed(iso).map(|at| moment(language, at)));
     environment.add_filter("day", move |iso: &str| parsed(iso).map(|at| day(language, at)));
+    figures::add(&mut environment, language);
     for name in Templates::iter() {
         let text = Templates::get(&name).and_then(|file| String::from_utf8(file.data.into_owned()).ok()).expect("templates are embedded as UTF-8");
         environment.add_template_owned(name.to_string(), text).expect("the tests compile every template");
@@ -159,7 +195,7 @@ fn sentence(language: Language, key: &str, facts: &Kwargs) -> Result<String, Err
 }
 
 /// 18402 as 18,402: both languages write it so in the country.
-fn number(value: i64) -> String {
+pub(super) fn number(value: i64) -> String {
     let digits = value.unsigned_abs().to_string();
     let mut out = String::with_capacity(digits.len() + digits.len() / 3 + 1);
     if value < 0 {
@@ -172,6 +208,11 @@ fn number(value: i64) -> String {
         out.push(digit);
     }
     out
+}
+
+/// -123456 cents as -1,234.56.
+pub(super) fn money(cents: i64) -> String {
+    format!("{}{}.{:02}", if cents < 0 { "-" } else { "" }, number((cents / 100).abs()), cents.unsigned_abs() % 100)
 }
 
 fn parsed(iso: &str) -> Result<DateTime<Utc>, Error> {
@@ -204,7 +245,8 @@ mod tests {
         let asks = regex::Regex::new(r#"\bt\(\s*["\x27]([a-z0-9_.]*[a-z0-9_])["\x27]"#).unwrap();
         let mut seen = 0;
         for (name, template) in environment.templates() {
-            for ask in asks.captures_iter(template.source()) {
+            // What ends in `_` is the beginning of a key.
+            for ask in asks.captures_iter(template.source()).filter(|ask| !ask[1].ends_with('_')) {
                 for language in [Language::Es, Language::En] {
                     assert_ne!(text::text(language, &ask[1]), ask[1], "{name} asks for a sentence that {language} lacks");
                 }
@@ -217,6 +259,7 @@ mod tests {
     #[test]
     fn figures_and_times_read_well() {
         assert_eq!([0, 999, 1_000, 18_402, -1_234_567].map(number), ["0", "999", "1,000", "18,402", "-1,234,567"]);
+        assert_eq!([0, 5, -5, 123_456, -123_456].map(money), ["0.00", "0.05", "-0.05", "1,234.56", "-1,234.56"]);
         let at: DateTime<Utc> = "2026-11-25T03:59:00Z".parse().unwrap();
         assert_eq!(moment(Language::Es, at), "24 nov 2026, 23:59");
         assert_eq!(day(Language::En, at), "24 Nov 2026");

@@ -1,5 +1,6 @@
 //! One line of the register of pages: path, who may, handlers, place in the menu.
 
+use axum::extract::DefaultBodyLimit;
 use axum::handler::Handler;
 use axum::http::Method;
 use axum::middleware::from_fn_with_state;
@@ -44,6 +45,7 @@ pub(super) struct Route {
     safe: Option<MethodRouter<Portal>>,
     acting: Option<MethodRouter<Portal>>,
     limited: bool,
+    uploads: bool,
 }
 
 /// What a line says, for menus and tests.
@@ -61,7 +63,7 @@ pub struct RouteFacts {
 
 impl Route {
     pub(super) fn new(path: &'static str, who: Who) -> Self {
-        Self { path, who, menu: None, methods: Vec::new(), safe: None, acting: None, limited: false }
+        Self { path, who, menu: None, methods: Vec::new(), safe: None, acting: None, limited: false, uploads: false }
     }
 
     /// Shows.
@@ -84,6 +86,12 @@ impl Route {
         self
     }
 
+    /// Takes a form with files, as large as its handler lets it be.
+    pub(super) fn uploads(mut self) -> Self {
+        self.uploads = true;
+        self
+    }
+
     /// Stands in a menu.
     pub(super) fn menu(mut self, key: &'static str, icon: &'static str) -> Self {
         self.menu = Some(Menu { key, icon });
@@ -100,6 +108,7 @@ impl Route {
             Some(acting) if self.limited => Some(acting.layer(limiter.layer()).layer(from_fn_with_state(limiter.clone(), limiter::prune_layer))),
             other => other,
         };
+        let acting = if self.uploads { acting.map(|acting| acting.layer(DefaultBodyLimit::disable())) } else { acting };
         let all = match (self.safe, acting) {
             (Some(safe), Some(acting)) => safe.merge(acting),
             (Some(one), None) | (None, Some(one)) => one,

@@ -5,6 +5,7 @@ use secrecy::{ExposeSecret, SecretString};
 use serde_json::json;
 use url::Url;
 
+use super::api_key::{self, ApiKeyCommand};
 use super::{Out, open, watched};
 use crate::admin;
 use crate::config::Config;
@@ -17,6 +18,9 @@ use crate::text::{Language, text};
 pub enum AdminCommand {
     /// Make an operator's account: asks for the password, or prints a one-time link to choose it.
     Create(CreateArgs),
+    /// API keys, with which programs of the operators use `/admin/api`.
+    #[command(subcommand)]
+    ApiKey(ApiKeyCommand),
     /// Print a one-time link by which somebody (an operator or a member) chooses a new password.
     Reset {
         /// Whose account.
@@ -63,11 +67,12 @@ pub(super) async fn run(command: AdminCommand, config: &Config, out: Out) -> any
                 return out.say(&format!("operator {email} may sign in at {}", admin::SIGN_IN_PATH), &json!({ "id": id }));
             }
             let link = reset_link(users, &email, args.public_url.as_ref()).await?;
-            out.say(&format!("operator {email} chooses a password here, within two hours:\n{link}"), &json!({ "id": id, "link": link }))
+            out.say(&format!("operator {email} chooses a password here, within an hour:\n{link}"), &json!({ "id": id, "link": link }))
         }
+        AdminCommand::ApiKey(command) => api_key::run(command, &state, out).await,
         AdminCommand::Reset { email, public_url } => {
             let link = reset_link(users, &email, public_url.as_ref()).await?;
-            out.say(&format!("{email} chooses a new password here, within two hours:\n{link}"), &json!({ "link": link }))
+            out.say(&format!("{email} chooses a new password here, within an hour:\n{link}"), &json!({ "link": link }))
         }
     }
 }

@@ -22,16 +22,20 @@ use crate::dgii::{ImportOptions, Padron};
 use crate::domain::audit::Actor;
 use crate::domain::tenants::{NewOdoo, NewTenant};
 use crate::domain::tokens::NewToken;
+use crate::domain::users::{NewUser, Role};
 use crate::domain::vault::Vault;
 use crate::ids::TenantId;
 use crate::mcp;
 use crate::odoo::ProtocolChoice;
 use crate::state::AppState;
+use crate::text::Language;
 
 const TAXPAYERS: usize = 20_000;
 const SEED: u64 = 20_261_121;
 /// A public example: its owner's own documentation shows it.
 const EXAMPLE_RNC: &str = "131793916";
+/// The operator; the password is made anew each time.
+const OPERATOR: &str = "demo@dunet.example";
 
 /// Where the demo listens.
 #[derive(Args, Debug)]
@@ -80,10 +84,20 @@ pub(super) async fn run(mut config: Config, args: DemoArgs, out: Out) -> anyhow:
     let nova = tenant_make(&state, SandboxOdoo::dominican_sample("Ferretería Nova"), "Ferretería Nova").await?;
     let aurora = tenant_make(&state, SandboxOdoo::dominican_sample_clinic("Clínica Aurora"), "Clínica Aurora").await?;
 
+    let password = operator_make(&state).await?;
+
     let base = service.public_url().as_str().trim_end_matches('/').to_owned();
-    let view = View { mcp_url: format!("{base}{}", mcp::PATH), base, nova: &nova, aurora: &aurora, folder: &folder.0 };
+    let view = View { mcp_url: format!("{base}{}", mcp::PATH), base, nova: &nova, aurora: &aurora, password: &password, folder: &folder.0 };
     out.say(&view.text(), &view.json())?;
     service.run().await
+}
+
+/// Makes an operator, and gives their password.
+async fn operator_make(state: &AppState) -> anyhow::Result<SecretString> {
+    let password = SecretString::from(uuid::Uuid::new_v4().simple().to_string());
+    let new = NewUser { email: OPERATOR.to_owned(), name: Some("Demo".to_owned()), role: Role::Operator, language: Language::Es, password: Some(password.clone()) };
+    state.users.user_create(new, &Actor("demo".to_owned())).await?;
+    Ok(password)
 }
 
 /// Makes and imports the sample listing.
@@ -151,6 +165,7 @@ struct View<'a> {
     mcp_url: String,
     nova: &'a DemoTenant,
     aurora: &'a DemoTenant,
+    password: &'a SecretString,
     folder: &'a Path,
 }
 
@@ -162,6 +177,8 @@ impl View<'_> {
             "token": self.nova.token.expose_secret(),
             "other_token": self.aurora.token.expose_secret(),
             "admin_url": format!("{}/admin", self.base),
+            "admin_email": OPERATOR,
+            "admin_password": self.password.expose_secret(),
             "data_dir": self.folder,
             "tenant_id": self.nova.id,
             "other_tenant_id": self.aurora.id,
@@ -197,6 +214,7 @@ impl View<'_> {
         format!(
             "\nDunet demo: two companies, a sandbox Odoo for each, {TAXPAYERS} made-up taxpayers. Nothing is kept. Ctrl-C ends it.\n\
              \n  MCP              {url}\n  {:<16} {token}\n  {:<16} {}\n\
+             \n  Portal           {}/admin\n  {OPERATOR:<16} {}\n\
              \nAsk for a taxpayer (a public example):\n\n  {}\n\
              \nIts sandbox Odoo, to try a tenant of your own on (README, the first real company):\n\n  {}\n\
              \nClaude Code:\n\n  claude mcp add --transport http dunet {url} --header \"Authorization: Bearer {token}\"\n\
@@ -206,6 +224,8 @@ impl View<'_> {
             self.nova.name,
             self.aurora.name,
             self.aurora.token.expose_secret(),
+            self.base,
+            self.password.expose_secret(),
             self.curl(),
             self.tenant_add(),
         )

@@ -6,15 +6,17 @@ use chrono::NaiveDate;
 use clap::{Args, Subcommand};
 use sea_orm::DatabaseConnection;
 use serde_json::{Value, json};
+use tokio_util::task::TaskTracker;
 
 use super::{Out, watched};
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::db;
 use crate::dgii::fetch::{FetchOptions, FetchReport, fetch};
-use crate::dgii::{ImportError, ImportInfo, ImportOptions, ImportReport, Padron, Progress, ProgressStage};
+use crate::dgii::{ImportInfo, ImportOptions, ImportReport, Progress, ProgressStage};
 use crate::domain::audit::Actor;
 use crate::domain::padron_history::{self, PadronEvent};
+use crate::domain::padron_imports::PadronImports;
 use crate::state::open_padron;
 
 /// What to do with the listing.
@@ -53,20 +55,20 @@ pub(super) async fn run(command: PadronCommand, config: &Config, out: Out) -> an
     db::prepare(&db, config.no_migrate).await?;
     let clock = Clock::system();
     let padron = open_padron(config)?;
+    let imports = PadronImports::new(db.clone(), clock.clone(), padron.clone(), TaskTracker::new(), config.padron.padron_rows_min, config.uploads_dir());
     match command {
         PadronCommand::Import(args) => {
             let options = ImportOptions {
                 cutoff: args.cutoff,
-                rows_min: config.padron.padron_rows_min,
-                change_max_percent: if args.any_size_change { None } else { ImportOptions::at(clock.now()).change_max_percent },
+                change_max_percent: imports.options().change_max_percent.filter(|_| !args.any_size_change),
                 allow_older: args.allow_older,
-                ..ImportOptions::at(clock.now())
+                ..imports.options()
             };
-            let report = import(&db, &clock, &padron, args.files, options, "import", &Actor::shell(), watched()).await?;
+            let report = imports.import(args.files, options, "import", &Actor::shell(), drawn(watched())).await?;
             out.say(&words(&report), &serde_json::to_value(&report)?)
         }
         PadronCommand::Fetch => {
-            let report = fetch_and_import(config, &db, &clock, &padron).await?;
+            let report = fetch_and_import(config, &db, &clock, &imports).await?;
             out.say(&report.as_ref().map_or_else(|| "the DGII has nothing newer".to_owned(), words), &json!({ "changed": report.is_some(), "report": report }))
         }
         PadronCommand::Status => {
@@ -95,9 +97,7 @@ pub(super) async fn run(command: PadronCommand, config: &Config, out: Out) -> an
             out.say(&lines.join("\n"), &json!({ "active": status.active, "previous": status.previous, "history": history }))
         }
         PadronCommand::Rollback => {
-            let info = padron.rollback()?;
-            let event = PadronEvent { action: "rollback", outcome: "activated", cutoff: Some(info.cutoff.to_string()), rows: Some(info.rows), message: None, report: None };
-            padron_history::record(&db, &clock, &Actor::shell(), event).await?;
+            let info = imports.rollback(None, &Actor::shell()).await?;
             out.say(&format!("active again: {}", describe(&info)), &serde_json::to_value(&info)?)
         }
     }
@@ -107,7 +107,7 @@ pub(super) async fn run(command: PadronCommand, config: &Config, out: Out) -> an
 ///
 /// # Errors
 /// The files could not be fetched, or were refused.
-pub async fn fetch_and_import(config: &Config, db: &DatabaseConnection, clock: &Clock, padron: &Padron) -> anyhow::Result<Option<ImportReport>> {
+pub async fn fetch_and_import(config: &Config, db: &DatabaseConnection, clock: &Clock, imports: &PadronImports) -> anyhow::Result<Option<ImportReport>> {
     let options = FetchOptions { base_url: config.padron.padron_url.clone(), user_agent: config.padron.padron_user_agent.clone(), ..FetchOptions::default() };
     let actor = Actor::service();
     let fetched = fetch(&config.padron_dir().join("fetched"), &options).await;
@@ -123,12 +123,11 @@ pub async fn fetch_and_import(config: &Config, db: &DatabaseConnection, clock: &
         padron_history::record(db, clock, &actor, refused(format!("{}: {error}", kind.official_name()))).await?;
     }
     // Either file suffices for a first listing; later one alone would lose the other's columns, and the active listing stays.
-    let enough = report.is_complete() || (padron.status().active.is_none() && !report.files.is_empty());
+    let enough = report.is_complete() || (imports.none_active() && !report.files.is_empty());
     anyhow::ensure!(enough, "{}", failures(&report));
     let files: Vec<PathBuf> = report.files.iter().map(|file| file.path.clone()).collect();
-    let import_options = ImportOptions { rows_min: config.padron.padron_rows_min, ..ImportOptions::at(clock.now()) };
     // Imported even if nothing was new: an import that failed yesterday gets its second chance, an identical one is recognised.
-    let imported = import(db, clock, padron, files, import_options, "fetch", &actor, watched()).await?;
+    let imported = imports.import(files, imports.options(), "fetch", &actor, drawn(watched())).await?;
     Ok((!imported.unchanged).then_some(imported))
 }
 
@@ -137,41 +136,14 @@ fn failures(report: &FetchReport) -> String {
     lines.join("; ")
 }
 
-/// Imports files, records what came of it, and shows progress when somebody watches.
-#[expect(clippy::too_many_arguments, reason = "one call per kind of import, each with all of them")]
-async fn import(
-    db: &DatabaseConnection,
-    clock: &Clock,
-    padron: &Padron,
-    files: Vec<PathBuf>,
-    options: ImportOptions,
-    action: &'static str,
-    actor: &Actor,
-    show_progress: bool,
-) -> anyhow::Result<ImportReport> {
-    let worker = padron.clone();
-    let result: Result<ImportReport, ImportError> = tokio::task::spawn_blocking(move || {
-        let bar = show_progress.then(bar);
-        worker.import(&files, &options, &|progress| {
-            if let Some(bar) = &bar {
-                draw(bar, progress);
-            }
-        })
-    })
-    .await?;
-    let event = match &result {
-        Ok(report) => PadronEvent {
-            action,
-            outcome: if report.unchanged { "unchanged" } else { "activated" },
-            cutoff: Some(report.active.cutoff.to_string()),
-            rows: Some(report.active.rows),
-            message: None,
-            report: Some(serde_json::to_value(report)?),
-        },
-        Err(error) => PadronEvent { action, outcome: "refused", cutoff: None, rows: None, message: Some(error.to_string()), report: None },
-    };
-    padron_history::record(db, clock, actor, event).await?;
-    Ok(result?)
+/// Draws the progress for whoever watches.
+fn drawn(watched: bool) -> impl Fn(Progress) + Send + 'static {
+    let bar = watched.then(bar);
+    move |progress| {
+        if let Some(bar) = &bar {
+            draw(bar, progress);
+        }
+    }
 }
 
 fn bar() -> indicatif::ProgressBar {

@@ -172,6 +172,7 @@ pub(super) async fn run(command: TenantCommand, config: &Config, out: Out) -> an
                 odoo_protocol: args.odoo_protocol,
                 odoo_requests_per_second: args.odoo_requests_per_second.map(|pace| pace.0),
                 language: args.language,
+                timezone: None,
                 write_policy: args.write_policy.as_deref().map(WritePolicy::parse),
                 active: None,
             };

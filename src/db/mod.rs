@@ -1,5 +1,6 @@
 //! The cellar: connect and migrate. The tables' shapes are in [`entities`]; what is done with them is in `domain`.
 
+use std::fmt::Write;
 use std::path::Path;
 use std::time::Duration;
 
@@ -102,4 +103,15 @@ pub async fn answers(db: &DatabaseConnection) -> bool {
 /// The database does not answer, or the lock is not to be had in time.
 pub async fn begin_write(db: &DatabaseConnection) -> Result<DatabaseTransaction, DbErr> {
     db.begin_with_options(TransactionOptions { sqlite_transaction_mode: Some(SqliteTransactionMode::Immediate), ..TransactionOptions::default() }).await
+}
+
+/// Appends the place of a statement's value, counted from 1. For SQLite without its number: it looks numbered ones up by name, one by one, which
+/// makes long statements quadratic.
+pub fn push_place(sql: &mut String, backend: DbBackend, place: usize) {
+    if backend == DbBackend::Sqlite {
+        sql.push('?');
+    } else {
+        // Writing to memory cannot fail.
+        let _ = write!(sql, "${place}");
+    }
 }

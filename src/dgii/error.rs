@@ -253,6 +253,37 @@ impl ImportError {
     }
 }
 
+impl ImportError {
+    /// What its sentence needs besides [`Self::code`], by name; for sentences in other languages than this file's.
+    #[must_use]
+    pub fn facts(&self) -> Vec<(&'static str, String)> {
+        match self {
+            Self::NoFiles | Self::Busy | Self::Unsound(_) | Self::Engine(_) | Self::Io { .. } | Self::Padron(_) => Vec::new(),
+            Self::SameKindTwice(kind) => vec![("file", kind.official_name().to_owned())],
+            Self::NotAZip { file, .. } | Self::Damaged { file, .. } | Self::UnusualPacking { file } | Self::NoCutoff { file } | Self::ForeignLayout { file, .. } => {
+                vec![("file", file.clone())]
+            }
+            Self::MemberCount { file, found } => vec![("file", file.clone()), ("found", found.to_string())],
+            Self::MemberName { file, member } => vec![("file", file.clone()), ("member", member.clone())],
+            Self::TooLarge { file, bytes_max, ratio_max } => vec![("file", file.clone()), ("megabytes", (bytes_max / 1_000_000).to_string()), ("ratio", ratio_max.to_string())],
+            Self::FutureCutoff { cutoff } | Self::RolledBack { cutoff } => vec![("cutoff", cutoff.to_string())],
+            Self::DifferentWeeks { txt, csv } => vec![("txt", txt.to_string()), ("csv", csv.to_string())],
+            Self::Older { cutoff, active } => vec![("cutoff", cutoff.to_string()), ("active", active.to_string())],
+            Self::TooFewRows { found, rows_min } => vec![("found", found.to_string()), ("min", rows_min.to_string())],
+            Self::TooManyRejected { file, rejected, records, .. } => vec![("file", file.clone()), ("rejected", rejected.to_string()), ("records", records.to_string())],
+            Self::SizeChange { found, active, change_max_percent } => {
+                vec![("found", found.to_string()), ("active", active.to_string()), ("percent", change_max_percent.to_string())]
+            }
+        }
+    }
+
+    /// Whether the machine failed, rather than the files.
+    #[must_use]
+    pub fn is_machine(&self) -> bool {
+        matches!(self, Self::Unsound(_) | Self::Engine(_) | Self::Io { .. } | Self::Padron(_))
+    }
+}
+
 /// Attaches a path to an I/O error.
 pub(super) trait At<T> {
     fn at(self, path: &std::path::Path) -> Result<T, PadronError>;

@@ -109,6 +109,47 @@ pub(super) fn import(store: &Store, limits: PadronLimits, files: &[PathBuf], opt
     Ok(ImportReport { unchanged, active, took_ms: u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX) })
 }
 
+/// What a file is, before anything of it is imported.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Checked {
+    /// Which of the two.
+    pub kind: SourceKind,
+    /// Name of the zip as it was given, without its folder.
+    pub file_name: String,
+    /// The day its data are of.
+    pub cutoff: NaiveDate,
+    /// Size of the unpacked member, as the zip declares it, in bytes.
+    pub content_bytes: u64,
+}
+
+/// The outside of the files and their dates, against what is active; nothing is unpacked.
+pub(super) fn check(store: &Store, files: &[PathBuf], options: &ImportOptions) -> Result<Vec<Checked>, ImportError> {
+    let state = store.state()?.0;
+    let (active, previous) = (state.active.map(|entry| entry.info), state.previous.map(|entry| entry.info));
+    let archives = open_all(files, options)?;
+    let dates = dates(&archives, active.as_ref(), previous.as_ref(), options)?;
+    let one = |(archive, cutoff): (Archive, NaiveDate)| Checked { kind: archive.kind, content_bytes: archive.content_bytes, cutoff, file_name: archive.file_name };
+    Ok(archives.into_iter().zip(dates).map(one).collect())
+}
+
+/// The date of each file, if they may follow what is active and what was before.
+fn dates(archives: &[Archive], active: Option<&ImportInfo>, previous: Option<&ImportInfo>, options: &ImportOptions) -> Result<Vec<NaiveDate>, ImportError> {
+    if let Some(info) = active.filter(|info| same_files(info, archives)) {
+        return Ok(archives.iter().map(|archive| archive.cutoff.unwrap_or(info.cutoff)).collect());
+    }
+    // The daily download still has the file that the operator rolled back: it must not come back by itself.
+    let newer_than_active = |info: &&ImportInfo| active.is_some_and(|a| a.imported_at < info.imported_at);
+    if let Some(info) = previous.filter(newer_than_active).filter(|info| !options.allow_older && same_files(info, archives)) {
+        return Err(ImportError::RolledBack { cutoff: info.cutoff });
+    }
+    let dates = cutoffs(archives, options)?;
+    let cutoff = dates.iter().copied().max().ok_or(ImportError::NoFiles)?;
+    if let Some(info) = active.filter(|info| info.cutoff > cutoff && !options.allow_older) {
+        return Err(ImportError::Older { cutoff, active: info.cutoff });
+    }
+    Ok(dates)
+}
+
 fn import_locked(
     store: &Store,
     lock: &ImportLock,
@@ -124,16 +165,8 @@ fn import_locked(
     if let Some(info) = active.as_ref().filter(|info| same_files(info, &archives)) {
         return Ok((true, info.clone()));
     }
-    // The daily download still has the file that the operator rolled back: it must not come back by itself.
-    let newer_than_active = |info: &&ImportInfo| active.as_ref().is_some_and(|a| a.imported_at < info.imported_at);
-    if let Some(info) = previous.as_ref().filter(newer_than_active).filter(|info| !options.allow_older && same_files(info, &archives)) {
-        return Err(ImportError::RolledBack { cutoff: info.cutoff });
-    }
-    let dates = cutoffs(&archives, options)?;
+    let dates = dates(&archives, active.as_ref(), previous.as_ref(), options)?;
     let cutoff = dates.iter().copied().max().ok_or(ImportError::NoFiles)?;
-    if let Some(info) = active.as_ref().filter(|info| info.cutoff > cutoff && !options.allow_older) {
-        return Err(ImportError::Older { cutoff, active: info.cutoff });
-    }
 
     let staging = store.building("stage.sqlite");
     let mut stage = Stage::create(&staging)?;

@@ -34,7 +34,7 @@ mod txt;
 
 pub use error::{ImportError, PadronError};
 pub use identifier::{IdKind, IdentifierError, TaxpayerId};
-pub use import::{ImportOptions, Progress, ProgressStage};
+pub use import::{Checked, ImportOptions, Progress, ProgressStage};
 pub use ncf::{Ncf, NcfError};
 pub use padron::{Padron, PadronLimits, PadronStatus};
 pub use read::{Listed, Taxpayer};

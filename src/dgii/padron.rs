@@ -7,7 +7,7 @@ use arc_swap::ArcSwap;
 
 use super::error::{ImportError, PadronError};
 use super::identifier::TaxpayerId;
-use super::import::{self, ImportOptions, Progress};
+use super::import::{self, Checked, ImportOptions, Progress};
 use super::read::{Index, Listed};
 use super::report::{ImportInfo, ImportReport};
 use super::search::{self, NameHits, NameQuery};
@@ -122,6 +122,15 @@ impl Padron {
         let report = import::import(&self.inner.store, self.inner.limits, files, options, progress)?;
         self.reload_if_changed()?;
         Ok(report)
+    }
+
+    /// Looks at the outside of the files: whether they are the official zips and may follow the active listing. Unpacks nothing and changes
+    /// nothing; reads them once, for their digest.
+    ///
+    /// # Errors
+    /// [`ImportError`]: an import of them would be refused.
+    pub fn check(&self, files: &[PathBuf], options: &ImportOptions) -> Result<Vec<Checked>, ImportError> {
+        import::check(&self.inner.store, files, options)
     }
 
     /// Makes the previous listing the active one (and the active one the previous: a second call undoes the first).

@@ -1,8 +1,14 @@
 //! The audit: who changed what, written in the same transaction as the change, hash-chained per tenant.
 
+use std::collections::HashMap;
+
 use ring::digest::{SHA256, digest};
-use sea_orm::{ActiveModelTrait, ColumnTrait, ConnectionTrait, DatabaseTransaction, DbBackend, DbErr, EntityTrait, QueryFilter, QueryOrder, Set};
+use sea_orm::{
+    ActiveModelTrait, ColumnTrait, ConnectionTrait, DatabaseConnection, DatabaseTransaction, DbBackend, DbErr, EntityTrait, IsolationLevel, QueryFilter, QueryOrder, QuerySelect,
+    Set, TransactionTrait,
+};
 use serde_json::Value;
+use uuid::Uuid;
 
 use crate::clock::Clock;
 use crate::db::entities::logs;
@@ -47,7 +53,7 @@ pub struct Change<'a> {
 pub async fn record(transaction: &DatabaseTransaction, clock: &Clock, actor: &Actor, change: Change<'_>) -> Result<(), DbErr> {
     let last = last(transaction, change.tenant).await?;
     // The chain is read in the order of its ids, and the clock of another process may be a little behind.
-    let id = last.as_ref().map_or_else(uuid::Uuid::now_v7, |last| uuid::Uuid::now_v7().max(uuid::Uuid::from_u128(last.id.as_u128() + 1)));
+    let id = last.as_ref().map_or_else(Uuid::now_v7, |last| Uuid::now_v7().max(Uuid::from_u128(last.id.as_u128() + 1)));
     // Databases keep microseconds: hash what will be read back.
     let at = chrono::DateTime::from_timestamp_micros(clock.now().timestamp_micros()).unwrap_or_default();
     let row = logs::Model {
@@ -73,16 +79,79 @@ pub async fn record(transaction: &DatabaseTransaction, clock: &Clock, actor: &Ac
 ///
 /// # Errors
 /// The id of the first row that was changed, removed from before, or inserted.
-pub async fn chain_verify(db: &impl ConnectionTrait, tenant: Option<TenantId>) -> Result<Result<usize, uuid::Uuid>, DbErr> {
-    let rows = chain(tenant).order_by_asc(logs::Column::Id).all(db).await?;
-    let mut previous = String::new();
-    for row in &rows {
-        if row.previous_hash != previous || row.hash != row_hash(row) {
-            return Ok(Err(row.id));
-        }
-        previous.clone_from(&row.hash);
+pub async fn chain_verify(db: &impl ConnectionTrait, tenant: Option<TenantId>) -> Result<Result<usize, Uuid>, DbErr> {
+    let (verified, broken) = verify(db, Chains::One(tenant)).await?;
+    Ok(broken.first().map_or(Ok(verified.rows), |broken| Err(broken.row)))
+}
+
+/// Checks every chain, as all of them were at one moment.
+///
+/// # Errors
+/// The database does not answer.
+pub async fn chains_verify(db: &DatabaseConnection) -> Result<(Verified, Vec<Broken>), DbErr> {
+    // Else rows of one chain that are stored while another is read would seem to be missing. SQLite's transactions are so by themselves.
+    let isolation = (db.get_database_backend() == DbBackend::Postgres).then_some(IsolationLevel::RepeatableRead);
+    let transaction = db.begin_with_config(isolation, None).await?;
+    let found = verify(&transaction, Chains::All).await?;
+    transaction.commit().await?;
+    Ok(found)
+}
+
+/// What was looked at.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Verified {
+    /// Rows.
+    pub rows: usize,
+    /// Chains: one for each tenant that there is or was, and that of the service.
+    pub chains: usize,
+}
+
+/// A chain that is not whole.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Broken {
+    /// Whose; none is the service's.
+    pub tenant: Option<TenantId>,
+    /// The first row that was changed, inserted, or comes after one that is gone.
+    pub row: Uuid,
+}
+
+/// Which chains.
+enum Chains {
+    All,
+    One(Option<TenantId>),
+}
+
+/// Rows read at a time.
+const VERIFY_ROWS: u64 = 1_000;
+
+async fn verify(db: &impl ConnectionTrait, which: Chains) -> Result<(Verified, Vec<Broken>), DbErr> {
+    /// A chain so far.
+    struct Link {
+        hash: String,
+        whole: bool,
     }
-    Ok(Ok(rows.len()))
+    let query = match which {
+        Chains::All => logs::Entity::find(),
+        Chains::One(tenant) => chain(tenant),
+    };
+    let mut links = HashMap::<Option<Uuid>, Link>::new();
+    let (mut verified, mut broken, mut after) = (Verified::default(), Vec::new(), Uuid::nil());
+    loop {
+        let rows = query.clone().filter(logs::Column::Id.gt(after)).order_by_asc(logs::Column::Id).limit(VERIFY_ROWS).all(db).await?;
+        let Some(last) = rows.last() else { break };
+        after = last.id;
+        for row in rows {
+            verified.rows += 1;
+            let link = links.entry(row.client_id).or_insert_with(|| Link { hash: String::new(), whole: true });
+            if link.whole && (row.previous_hash != link.hash || row.hash != row_hash(&row)) {
+                link.whole = false;
+                broken.push(Broken { tenant: row.client_id.map(TenantId::from), row: row.id });
+            }
+            link.hash = row.hash;
+        }
+    }
+    verified.chains = links.len();
+    Ok((verified, broken))
 }
 
 /// Nobody else lengthens that chain before the transaction ends. On SQLite the transaction holds the write lock already.

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use moka::future::Cache;
+use secrecy::SecretString;
 use serde_json::Value;
 use tokio::time::Instant;
 
@@ -14,7 +15,9 @@ use super::lanes::Lanes;
 use super::tenants::{Tenant, Tenants};
 use crate::clock::instant;
 use crate::ids::TenantId;
-use crate::odoo::{AddressPolicy, CallMeter, OdooClient, OdooConfig, OdooError, OdooLimits, OdooTraffic};
+pub use crate::odoo::OdooConfig;
+use crate::odoo::address::check_url;
+use crate::odoo::{AddressPolicy, CallMeter, OdooClient, OdooError, OdooLimits, OdooTraffic, ProtocolChoice};
 
 /// How long facts about a tenant's Odoo (installed apps, field lists) are kept, seconds.
 const FACTS_TTL_S: u64 = 300;
@@ -60,6 +63,20 @@ impl Connection {
     pub fn fact_keep(&self, name: &'static str, fact: Arc<Value>) {
         self.facts.lock().unwrap_or_else(PoisonError::into_inner).insert(name, (instant(), fact));
     }
+}
+
+/// An Odoo connection as somebody typed it.
+pub struct OdooDraft {
+    /// Base address.
+    pub url: url::Url,
+    /// Database.
+    pub database: String,
+    /// User.
+    pub login: String,
+    /// Password or API key; none is the saved one.
+    pub secret: Option<SecretString>,
+    /// Wire.
+    pub protocol: ProtocolChoice,
 }
 
 /// The connections of all tenants. Cheap to clone.
@@ -128,6 +145,13 @@ impl Connections {
         self.lanes.paused_tenants()
     }
 
+    /// Whether an address is one that may be connected to at all (`https`, unless private networks are allowed). Where its name leads is
+    /// looked at when connecting.
+    #[must_use]
+    pub fn address_may_be(&self, url: &url::Url) -> bool {
+        check_url(url, self.addresses).is_ok()
+    }
+
     /// How a tenant's Odoo would be connected to, for the doctor.
     ///
     /// # Errors
@@ -144,6 +168,19 @@ impl Connections {
             limits: self.limits,
             addresses: self.addresses,
         })
+    }
+
+    /// The same for settings that are not saved yet. Without a secret the saved one is taken, but only for the server it was given for.
+    ///
+    /// # Errors
+    /// There is no saved secret for that server, or it does not open.
+    pub fn config_draft(&self, tenant: &Tenant, draft: OdooDraft) -> Result<OdooConfig, ConnectionError> {
+        let secret = match draft.secret {
+            Some(secret) => secret,
+            None if tenant.odoo_secret_fits(&draft.url) => self.config(tenant)?.secret,
+            None => return Err(ConnectionError::NotConfigured),
+        };
+        Ok(OdooConfig { url: draft.url, database: draft.database, login: draft.login, secret, protocol: draft.protocol, limits: self.limits, addresses: self.addresses })
     }
 
     async fn build(&self, tenant: &Tenant) -> Result<Arc<Connection>, ConnectionError> {

@@ -1,6 +1,6 @@
 //! The history of the padrón: who imported what, and what came of it.
 
-use sea_orm::{ActiveModelTrait, DatabaseConnection, DbErr, EntityTrait, IntoActiveModel, QueryOrder, QuerySelect};
+use sea_orm::{ActiveModelTrait, ConnectionTrait, DatabaseConnection, DbErr, EntityTrait, IntoActiveModel, QueryOrder, QuerySelect};
 use serde_json::Value;
 
 use super::audit::Actor;
@@ -19,7 +19,7 @@ pub struct PadronEvent<'a> {
     pub rows: Option<u64>,
     /// The refusal, in words.
     pub message: Option<String>,
-    /// Counts and hashes.
+    /// Counts and hashes; of a refusal its code and facts.
     pub report: Option<Value>,
 }
 
@@ -27,7 +27,7 @@ pub struct PadronEvent<'a> {
 ///
 /// # Errors
 /// The database.
-pub async fn record(db: &DatabaseConnection, clock: &Clock, actor: &Actor, event: PadronEvent<'_>) -> Result<(), DbErr> {
+pub async fn record(db: &impl ConnectionTrait, clock: &Clock, actor: &Actor, event: PadronEvent<'_>) -> Result<(), DbErr> {
     let row = padron_imports::Model {
         id: uuid::Uuid::now_v7(),
         actor: actor.0.clone(),

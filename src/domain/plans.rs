@@ -42,7 +42,7 @@ impl From<plans::Model> for Plan {
 }
 
 /// A plan as the price list shows it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 pub struct PlanRow {
     /// `gratis`, `basic`, `pro`.
     pub code: String,
@@ -56,7 +56,7 @@ pub struct PlanRow {
 }
 
 /// What a plan says.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 pub struct PlanTerms {
     /// For people, 1 to 60 characters.
     pub name: String,

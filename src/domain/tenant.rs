@@ -4,6 +4,7 @@ use std::collections::HashMap;
 
 use chrono::{DateTime, Utc};
 use chrono_tz::Tz;
+use ring::digest::{SHA256, digest};
 use url::Url;
 
 use super::plans::Plan;
@@ -108,10 +109,33 @@ impl Tenant {
         }
     }
 
+    /// Whether the saved Odoo secret was given for the server of that address. To another one it must not be sent: whoever may change the
+    /// address could else have the secret sent to themselves.
+    #[must_use]
+    pub fn odoo_secret_fits(&self, url: &Url) -> bool {
+        self.odoo.as_ref().is_some_and(|odoo| odoo.url.origin() == url.origin())
+    }
+
     /// After a downgrade more tools may be enabled than the plan allows: the first by name stay.
     fn within_plan(&self, tool: &str) -> bool {
         let Some(max) = self.plan.tools_max else { return true };
         self.rows.iter().filter(|(name, (enabled, _))| *enabled && name.as_str() < tool).count() < max
+    }
+
+    /// Whether that tool is switched on, and how it may be used then. What counts is [`Tenant::permit`]: the plan may allow fewer tools.
+    #[must_use]
+    pub fn tool_setting(&self, tool: &str) -> (bool, Permit) {
+        let default = Permit { write_policy: self.write_policy, calls_per_hour: TOOL_CALLS_PER_HOUR_DEFAULT };
+        self.rows.get(tool).copied().unwrap_or((self.plan.tools_max.is_none(), default))
+    }
+
+    /// A word that is another one after any change of its tools, its plan or its policy: a page that shows them notices that it is stale.
+    #[must_use]
+    pub fn tools_mark(&self) -> String {
+        let mut lines: Vec<String> = self.rows.iter().map(|(tool, (on, permit))| format!("{tool} {on} {} {}", permit.calls_per_hour, permit.write_policy.as_str())).collect();
+        lines.sort();
+        lines.push(format!("{} {:?} {}", self.plan.code, self.plan.tools_max, self.write_policy.as_str()));
+        super::audit::hex(&digest(&SHA256, lines.join("\n").as_bytes()).as_ref()[..8])
     }
 
     pub(super) fn from_rows(client: clients::Model, plan: plans::Model, tools: Vec<client_tools::Model>) -> Self {

@@ -2,7 +2,8 @@
 
 use std::collections::HashMap;
 
-use sea_orm::{ActiveModelTrait, ColumnTrait, DatabaseConnection, DbErr, EntityTrait, IntoActiveModel, QueryFilter, QueryOrder, QuerySelect, Set, sea_query::OnConflict};
+use chrono_tz::Tz;
+use sea_orm::{ActiveModelTrait, ColumnTrait, DatabaseConnection, EntityTrait, IntoActiveModel, QueryFilter, QueryOrder, QuerySelect, Set, sea_query::OnConflict};
 use secrecy::SecretString;
 use serde_json::{Value, json};
 use url::Url;
@@ -18,52 +19,32 @@ use crate::db::{
 };
 use crate::dgii::TaxpayerId;
 use crate::ids::TenantId;
+use crate::odoo::AddressPolicy;
 use crate::odoo::address::check_url;
-use crate::odoo::{AddressPolicy, ProtocolChoice};
 use crate::text::Language;
 
+mod add;
+mod error;
 mod list;
+mod plan_request;
+mod registry;
+mod remove;
+mod tools;
 
+use error::invalid;
+pub use error::{TenantError, TenantFault};
 pub use list::{TenantCounts, TenantPage, TenantQuery, TenantRow};
+pub use plan_request::PlanRequest;
+pub use registry::{Registered, registered, rnc_formatted};
+pub use tools::ToolSetting;
+
+pub use crate::odoo::ProtocolChoice;
 
 /// The field name that binds the sealed Odoo secret to its place.
 pub(super) const ODOO_SECRET_FIELD: &str = "odoo_secret";
 
 /// Tenants read at most at once by a listing.
 const TENANTS_PER_PAGE_MAX: u64 = 10_000;
-
-/// What can go wrong with tenants. The texts are for operators.
-#[derive(Debug, thiserror::Error)]
-pub enum TenantError {
-    /// No such tenant.
-    #[error("no such tenant: {0} (`dunet tenant list` shows them)")]
-    Unknown(String),
-    /// No such plan.
-    #[error("no such plan: {0} (gratis, basic or pro)")]
-    UnknownPlan(String),
-    /// The plan allows no more tools.
-    #[error("plan {plan} allows {max} tools and {enabled} are enabled: disable one first, or change the plan")]
-    TooManyTools {
-        /// Its name.
-        plan: String,
-        /// Allowed.
-        max: usize,
-        /// Enabled now.
-        enabled: usize,
-    },
-    /// Somebody else edited it meanwhile.
-    #[error("somebody else changed this tenant meanwhile: look at it again")]
-    Stale,
-    /// A value that is not acceptable.
-    #[error("{0}")]
-    Invalid(String),
-    /// The vault does not seal or open.
-    #[error(transparent)]
-    Vault(#[from] VaultError),
-    /// The database.
-    #[error("database: {0}")]
-    Db(#[from] DbErr),
-}
 
 /// What is needed to add a tenant.
 pub struct NewTenant {
@@ -77,6 +58,23 @@ pub struct NewTenant {
     pub odoo: Option<NewOdoo>,
     /// Tools enabled by name; needed for plans with a number of tools.
     pub tools: Vec<String>,
+}
+
+/// How a tenant is spoken to and may write, when it is added.
+#[derive(Clone, Copy, Debug)]
+pub struct TenantHabits {
+    /// Language.
+    pub language: Language,
+    /// Zone.
+    pub timezone: Tz,
+    /// Policy for writing tools.
+    pub write_policy: WritePolicy,
+}
+
+impl Default for TenantHabits {
+    fn default() -> Self {
+        Self { language: Language::Es, timezone: chrono_tz::America::Santo_Domingo, write_policy: WritePolicy::Confirm }
+    }
 }
 
 /// An Odoo connection as it is given.
@@ -98,7 +96,7 @@ pub struct NewOdoo {
 pub struct TenantEdit {
     /// Name.
     pub name: Option<String>,
-    /// RNC.
+    /// RNC; an empty one takes it away.
     pub rnc: Option<String>,
     /// Plan code.
     pub plan: Option<String>,
@@ -116,6 +114,8 @@ pub struct TenantEdit {
     pub odoo_requests_per_second: Option<Option<u32>>,
     /// Language.
     pub language: Option<Language>,
+    /// Zone.
+    pub timezone: Option<Tz>,
     /// Policy for writing tools.
     pub write_policy: Option<WritePolicy>,
     /// Active or suspended.
@@ -148,59 +148,6 @@ impl Tenants {
     #[must_use]
     pub fn new(db: DatabaseConnection, vault: Vault, clock: Clock) -> Self {
         Self { db, vault, clock }
-    }
-
-    /// Adds a tenant with its own data key.
-    ///
-    /// # Errors
-    /// A blank name, an unknown plan, more tools than the plan allows, or the database.
-    pub async fn tenant_add(&self, new: NewTenant, actor: &Actor) -> Result<TenantId, TenantError> {
-        let name = checked_name(&new.name)?;
-        let rnc = new.rnc.as_deref().map(checked_rnc).transpose()?;
-        let odoo_url = new.odoo.as_ref().map(|odoo| checked_url(&odoo.url)).transpose()?;
-        let plan = self.plan_find(&new.plan).await?;
-        if let Some(max) = plan.tools_max
-            && new.tools.len() > max
-        {
-            return Err(TenantError::TooManyTools { plan: plan.name, max, enabled: new.tools.len() });
-        }
-        let id = TenantId::new();
-        let now = self.clock.now();
-        let data_key = self.vault.data_key_make(id)?;
-        let sealed = match &new.odoo {
-            Some(odoo) => Some(self.vault.seal(id, &data_key, ODOO_SECRET_FIELD, &odoo.secret)?.0),
-            None => None,
-        };
-        let row = clients::Model {
-            id: id.uuid(),
-            name,
-            rnc,
-            status: "active".to_owned(),
-            plan_code: plan.code,
-            language: Language::Es.as_str().to_owned(),
-            timezone: chrono_tz::America::Santo_Domingo.name().to_owned(),
-            write_policy: WritePolicy::Confirm.as_str().to_owned(),
-            odoo_url,
-            odoo_database: new.odoo.as_ref().map(|odoo| odoo.database.clone()),
-            odoo_login: new.odoo.as_ref().map(|odoo| odoo.login.clone()),
-            odoo_secret_sealed: sealed,
-            odoo_protocol: new.odoo.as_ref().map_or(ProtocolChoice::Auto, |odoo| odoo.protocol).to_string(),
-            data_key_sealed: data_key.0,
-            created_at: now,
-            updated_at: now,
-            odoo_requests_per_second: None,
-            version: 1,
-        };
-        let after = public_json(&row);
-        let transaction = db::begin_write(&self.db).await?;
-        row.into_active_model().insert(&transaction).await?;
-        for tool in &new.tools {
-            tool_row(id, tool, ToolEdit { enabled: Some(true), ..ToolEdit::default() }).insert(&transaction).await?;
-        }
-        let change = Change { tenant: Some(id), action: "tenant.add", subject: id.to_string(), before: None, after: Some(after) };
-        audit::record(&transaction, &self.clock, actor, change).await?;
-        transaction.commit().await?;
-        Ok(id)
     }
 
     /// The tenant of that id.
@@ -261,18 +208,23 @@ impl Tenants {
         if let Some(secret) = &edit.odoo_secret {
             row.odoo_secret_sealed = Some(self.vault.seal(id, &Sealed(row.data_key_sealed.clone()), ODOO_SECRET_FIELD, secret)?.0);
         }
-        row.rnc = edit.rnc.as_deref().map(checked_rnc).transpose()?.or(row.rnc);
+        match edit.rnc.as_deref() {
+            Some(rnc) if rnc.trim().is_empty() => row.rnc = None,
+            Some(rnc) => row.rnc = Some(checked_rnc(rnc)?),
+            None => {}
+        }
         row.odoo_url = edit.odoo_url.as_ref().map(checked_url).transpose()?.or(row.odoo_url);
         row.odoo_database = edit.odoo_database.or(row.odoo_database);
         row.odoo_login = edit.odoo_login.or(row.odoo_login);
         row.odoo_protocol = edit.odoo_protocol.map_or(row.odoo_protocol, |protocol| protocol.to_string());
         row.odoo_requests_per_second = edit.odoo_requests_per_second.map_or(row.odoo_requests_per_second, |pace| pace.map(|pace| i32::try_from(pace).unwrap_or(i32::MAX)));
         row.language = edit.language.map_or(row.language, |language| language.as_str().to_owned());
+        row.timezone = edit.timezone.map_or(row.timezone, |zone| zone.name().to_owned());
         row.write_policy = edit.write_policy.map_or(row.write_policy, |policy| policy.as_str().to_owned());
         row.status = edit.active.map_or(row.status, |active| if active { "active" } else { "suspended" }.to_owned());
         let given = [row.odoo_url.is_some(), row.odoo_database.is_some(), row.odoo_login.is_some(), row.odoo_secret_sealed.is_some()];
         if given.contains(&true) && given.contains(&false) {
-            return Err(TenantError::Invalid("an Odoo connection needs all of: address, database, user and secret".to_owned()));
+            return Err(invalid("form", "odoo_whole", "an Odoo connection needs all of: address, database, user and secret"));
         }
         row.updated_at = self.clock.now();
         let mut after = public_json(&row);
@@ -333,7 +285,7 @@ impl Tenants {
     pub async fn keys_rotate(&self, actor: &Actor) -> Result<usize, TenantError> {
         let mut count = 0;
         for row in clients::Entity::find().order_by_asc(clients::Column::Id).all(&self.db).await? {
-            let Some(sealed) = self.vault.data_key_rewrap(row.id.into(), &Sealed(row.data_key_sealed.clone()))? else { continue };
+            let Some(sealed) = self.vault.data_key_rewrap(TenantId::from(row.id), &Sealed(row.data_key_sealed.clone()))? else { continue };
             let transaction = db::begin_write(&self.db).await?;
             let done = clients::Entity::update_many()
                 .col_expr(clients::Column::DataKeySealed, sea_orm::sea_query::Expr::value(sealed.0))
@@ -369,12 +321,13 @@ impl Tenants {
     }
 
     async fn client_find(&self, id: TenantId) -> Result<(clients::Model, plans::Model), TenantError> {
-        let client = clients::Entity::find_by_id(id.uuid()).one(&self.db).await?.ok_or_else(|| TenantError::Unknown(id.to_string()))?;
-        let plan = plans::Entity::find_by_id(client.plan_code.clone()).one(&self.db).await?.ok_or_else(|| TenantError::UnknownPlan(client.plan_code.clone()))?;
+        let found = clients::Entity::find_by_id(id.uuid()).find_also_related(plans::Entity).one(&self.db).await?;
+        let (client, plan) = found.ok_or_else(|| TenantError::Unknown(id.to_string()))?;
+        let plan = plan.ok_or_else(|| TenantError::UnknownPlan(client.plan_code.clone()))?;
         Ok((client, plan))
     }
 
-    async fn plan_find(&self, code: &str) -> Result<Plan, TenantError> {
+    pub(super) async fn plan_find(&self, code: &str) -> Result<Plan, TenantError> {
         let plan = plans::Entity::find_by_id(code.to_owned()).one(&self.db).await?;
         plan.map(Plan::from).ok_or_else(|| TenantError::UnknownPlan(code.to_owned()))
     }
@@ -383,20 +336,20 @@ impl Tenants {
 fn checked_name(name: &str) -> Result<String, TenantError> {
     let name = name.trim();
     if name.is_empty() || name.chars().count() > 200 || name.chars().any(char::is_control) {
-        return Err(TenantError::Invalid("a name has 1 to 200 characters and no line breaks".to_owned()));
+        return Err(invalid("name", "tenant_name", "a name has 1 to 200 characters and no line breaks"));
     }
     Ok(name.to_owned())
 }
 
 /// Digits only. A wrong check digit is let pass: hundreds of issued numbers have one.
 fn checked_rnc(rnc: &str) -> Result<String, TenantError> {
-    TaxpayerId::parse(rnc).map(|id| id.digits().to_owned()).map_err(|error| TenantError::Invalid(format!("--rnc: {error}")))
+    TaxpayerId::parse(rnc).map(|id| id.digits().to_owned()).map_err(|error| invalid("rnc", "rnc", format!("--rnc: {error}")))
 }
 
 /// http(s), without user and password in it (they would be stored in the open). Whether its network may be reached is looked at when
 /// connecting, since that is a setting of the service.
 fn checked_url(url: &Url) -> Result<String, TenantError> {
-    let url = check_url(url, AddressPolicy::AllowPrivate).map_err(|error| TenantError::Invalid(format!("the Odoo address: {}", error.message)))?;
+    let url = check_url(url, AddressPolicy::AllowPrivate).map_err(|error| invalid("url", "odoo_url", format!("the Odoo address: {}", error.message)))?;
     Ok(url.to_string())
 }
 

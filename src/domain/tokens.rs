@@ -13,7 +13,7 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use moka::future::Cache;
 use ring::digest::{SHA256, digest};
-use sea_orm::{ActiveModelTrait, ColumnTrait, DatabaseConnection, DbErr, EntityTrait, IntoActiveModel, QueryFilter, QueryOrder, Set};
+use sea_orm::{ActiveModelTrait, ColumnTrait, DatabaseConnection, DbErr, EntityTrait, IntoActiveModel, QueryFilter, Set};
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::json;
 use tokio::time::Instant;
@@ -26,12 +26,15 @@ use crate::db::{self, entities::api_tokens};
 use crate::ids::{TenantId, TokenId};
 use crate::text::Language;
 
+mod list;
 mod memory;
 mod text;
 
+pub use list::TokenPage;
 pub use memory::TokenMemory;
 pub use text::well_formed;
-use text::{ID_CHARS, PREFIX, generate};
+pub(super) use text::{ID_CHARS, generate_as, well_formed_as};
+use text::{PREFIX, generate};
 
 /// The longest grace a rotated token keeps working, seconds (7 days).
 pub const ROTATION_GRACE_S_MAX: i64 = 7 * 24 * 3600;
@@ -172,6 +175,8 @@ pub struct TokenView {
     pub revoked_at: Option<DateTime<Utc>>,
     /// Last used.
     pub last_used_at: Option<DateTime<Utc>>,
+    /// Another token has taken its place.
+    pub replaced: bool,
 }
 
 /// A token that was checked.
@@ -280,15 +285,6 @@ impl Tokens {
         audit::record(&transaction, &self.clock, actor, change).await?;
         transaction.commit().await?;
         Ok(IssuedToken { id, token: plain })
-    }
-
-    /// The tokens of a tenant, newest first.
-    ///
-    /// # Errors
-    /// The database.
-    pub async fn token_list(&self, tenant: TenantId) -> Result<Vec<TokenView>, TokenError> {
-        let rows = api_tokens::Entity::find().filter(api_tokens::Column::ClientId.eq(tenant.uuid())).order_by_desc(api_tokens::Column::Id).all(&self.db).await?;
-        Ok(rows.into_iter().map(view).collect())
     }
 
     /// Replaces a token by a new one of the same rights; the old one works for `grace_s` more seconds, never beyond its own end.
@@ -427,17 +423,4 @@ fn make_row(
         created_at: now,
     };
     Ok((plain, row))
-}
-
-fn view(row: api_tokens::Model) -> TokenView {
-    TokenView {
-        id: row.id.into(),
-        name: row.name,
-        hint: format!("{}…{}", row.prefix, row.last_four),
-        packs: packs_read(row.packs.as_ref()),
-        created_at: row.created_at,
-        expires_at: row.expires_at,
-        revoked_at: row.revoked_at,
-        last_used_at: row.last_used_at,
-    }
 }

@@ -8,29 +8,39 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use chrono::{DateTime, Utc};
 use ring::digest::{SHA256, digest};
 use ring::rand::{SecureRandom, SystemRandom};
-use sea_orm::{ActiveModelTrait, ColumnTrait, DatabaseConnection, DatabaseTransaction, DbErr, EntityTrait, IntoActiveModel, PaginatorTrait, QueryFilter};
+use sea_orm::{ActiveModelTrait, ColumnTrait, DatabaseConnection, DatabaseTransaction, DbErr, EntityTrait, IntoActiveModel, PaginatorTrait, QueryFilter, QuerySelect};
 use secrecy::SecretString;
 use serde_json::json;
 
 use super::audit::{self, Actor, Change, hex};
+use super::vault::{Vault, VaultError};
 use crate::clock::Clock;
 use crate::db::{self, entities::users};
 use crate::ids::UserId;
 use crate::text::Language;
 
+mod email;
+mod keys;
 mod links;
 mod members;
 mod passwords;
+mod people;
 mod proofs;
+mod second_factor;
 mod sessions;
 mod sign_in;
+mod sign_up;
 
-pub use links::{Joining, LinkPurpose, LinkView, NewLink};
+pub use email::EmailChanged;
+pub use links::{Addressed, Joining, LinkPurpose, LinkView, NewLink};
 pub use members::MemberView;
 use passwords::Passwords;
+pub use people::{PersonPage, PersonQuery, PersonView};
 pub use proofs::{Level, Membership, Operator, Role, TenantAccess, User};
+pub use second_factor::{Enrolment, SecondFactorView};
 pub use sessions::{NewSession, SessionFrom, SessionView};
 pub use sign_in::SignInRefusal;
+pub use sign_up::{Applicant, Confirmed, NewSignUp, SignUpView, SignedUp};
 
 /// Bytes of a random secret (a cookie, a link).
 const SECRET_BYTES: usize = 32;
@@ -62,6 +72,9 @@ pub enum UserError {
     /// The database.
     #[error("database: {0}")]
     Db(#[from] DbErr),
+    /// The vault does not seal or open.
+    #[error(transparent)]
+    Vault(#[from] VaultError),
     /// The machine (randomness, hashing).
     #[error("{0}")]
     Machine(String),
@@ -86,6 +99,8 @@ pub struct UserSettings {
     pub password_passes: u32,
     /// Hashed at the same time.
     pub passwords_at_once: usize,
+    /// Whether an operator without a second factor must set one up before anything else.
+    pub operators_need_second_factor: bool,
 }
 
 /// An account about to be made.
@@ -106,19 +121,20 @@ pub struct NewUser {
 #[derive(Clone, Debug)]
 pub struct Users {
     db: DatabaseConnection,
+    vault: Vault,
     clock: Clock,
     settings: UserSettings,
     passwords: Passwords,
 }
 
 impl Users {
-    /// Over that database.
+    /// Over that database and vault.
     ///
     /// # Errors
     /// The settings of the password's hash are outside of what argon2 takes.
-    pub fn new(db: DatabaseConnection, clock: Clock, settings: UserSettings) -> anyhow::Result<Self> {
+    pub fn new(db: DatabaseConnection, vault: Vault, clock: Clock, settings: UserSettings) -> anyhow::Result<Self> {
         let passwords = Passwords::new(settings.password_memory_kib, settings.password_passes, settings.passwords_at_once)?;
-        Ok(Self { db, clock, settings, passwords })
+        Ok(Self { db, vault, clock, settings, passwords })
     }
 
     /// Whether nobody can run the service from the portal yet.
@@ -141,7 +157,8 @@ impl Users {
             None => None,
         };
         let transaction = db::begin_write(&self.db).await?;
-        let row = self.insert(&transaction, &email, &new, hash, actor).await?;
+        let status = if hash.is_some() { "active" } else { "pending" };
+        let row = self.insert(&transaction, &email, &new, hash, status, actor).await?;
         transaction.commit().await?;
         Ok(row.id.into())
     }
@@ -162,7 +179,7 @@ impl Users {
     pub async fn profile_edit(&self, user: &User, name: &str, language: Language, version: i32) -> Result<(), UserError> {
         let name = checked_name(name)?;
         let transaction = db::begin_write(&self.db).await?;
-        let mut row = users::Entity::find_by_id(user.id().uuid()).one(&transaction).await?.ok_or(UserError::Unknown("user"))?;
+        let mut row = locked(&transaction, user.id()).await?;
         if row.version != version {
             return Err(UserError::Stale);
         }
@@ -178,7 +195,15 @@ impl Users {
         Ok(())
     }
 
-    async fn insert(&self, transaction: &DatabaseTransaction, email: &str, new: &NewUser, password_hash: Option<String>, actor: &Actor) -> Result<users::Model, UserError> {
+    async fn insert(
+        &self,
+        transaction: &DatabaseTransaction,
+        email: &str,
+        new: &NewUser,
+        password_hash: Option<String>,
+        status: &str,
+        actor: &Actor,
+    ) -> Result<users::Model, UserError> {
         if users::Entity::find().filter(users::Column::Email.eq(email)).one(transaction).await?.is_some() {
             return Err(invalid("email", "email_taken"));
         }
@@ -191,7 +216,7 @@ impl Users {
             id: UserId::new().uuid(),
             email: email.to_owned(),
             name,
-            status: if password_hash.is_some() { "active" } else { "pending" }.to_owned(),
+            status: status.to_owned(),
             password_hash,
             role: new.role.as_str().to_owned(),
             language: new.language.as_str().to_owned(),
@@ -212,6 +237,11 @@ impl Users {
         audit::record(transaction, &self.clock, actor, change).await?;
         Ok(row)
     }
+}
+
+/// Somebody's row, which nobody else changes before this transaction ends: an edit writes all of it back.
+async fn locked(transaction: &DatabaseTransaction, id: UserId) -> Result<users::Model, UserError> {
+    users::Entity::find_by_id(id.uuid()).lock_exclusive().one(transaction).await?.ok_or(UserError::Unknown("user"))
 }
 
 /// Lower case, without blanks around.

@@ -16,7 +16,7 @@ use ring::rand::{SecureRandom, SystemRandom};
 use secrecy::{ExposeSecret, SecretString};
 use zeroize::{Zeroize, Zeroizing};
 
-use crate::ids::TenantId;
+use crate::ids::{TenantId, UserId};
 
 /// Bytes of a master or data key.
 pub const KEY_BYTES: usize = 32;
@@ -50,6 +50,37 @@ pub enum VaultError {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Sealed(pub String);
 
+/// Whose secrets a data key seals.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Owner {
+    /// A tenant's.
+    Tenant(TenantId),
+    /// A person's.
+    User(UserId),
+}
+
+impl From<TenantId> for Owner {
+    fn from(id: TenantId) -> Self {
+        Self::Tenant(id)
+    }
+}
+
+impl From<UserId> for Owner {
+    fn from(id: UserId) -> Self {
+        Self::User(id)
+    }
+}
+
+impl std::fmt::Display for Owner {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Tenant(id) => id.fmt(f),
+            // Told apart from a tenant's, whatever the ids are.
+            Self::User(id) => write!(f, "user/{id}"),
+        }
+    }
+}
+
 /// Seals and opens. Cheap to clone.
 #[derive(Clone)]
 pub struct Vault {
@@ -68,7 +99,7 @@ struct MasterKey {
     confirmation: ring::hmac::Key,
 }
 
-/// A tenant's opened data key. Dropped as soon as the secret is sealed or opened.
+/// An opened data key. Dropped as soon as the secret is sealed or opened.
 pub struct DataKey {
     id: String,
     aead: LessSafeKey,
@@ -91,15 +122,15 @@ impl Vault {
         Self { keys: Arc::new(Keys { current: MasterKey::new(current), previous: previous.map(MasterKey::new), random: SystemRandom::new() }) }
     }
 
-    /// A new data key for a tenant, wrapped by the current master key.
+    /// A new data key for a tenant or a person, wrapped by the current master key.
     ///
     /// # Errors
     /// The machine has no randomness.
-    pub fn data_key_make(&self, tenant: TenantId) -> Result<Sealed, VaultError> {
+    pub fn data_key_make(&self, owner: impl Into<Owner>) -> Result<Sealed, VaultError> {
         let mut raw = Zeroizing::new([0; KEY_BYTES]);
         self.keys.random.fill(&mut *raw).map_err(|_| VaultError::Broken)?;
         let master = &self.keys.current;
-        seal(&master.aead, &master.id, &self.keys.random, &wrap_context(tenant), &*raw)
+        seal(&master.aead, &master.id, &self.keys.random, &wrap_context(owner.into()), &*raw)
     }
 
     /// Whether one of our master keys wrapped that data key.
@@ -112,12 +143,12 @@ impl Vault {
         if known { Ok(()) } else { Err(VaultError::UnknownKey(id.to_owned())) }
     }
 
-    /// Opens a tenant's data key.
+    /// Opens a data key.
     ///
     /// # Errors
-    /// Wrapped by a key we do not have, changed, or another tenant's.
-    pub fn data_key_open(&self, tenant: TenantId, sealed: &Sealed) -> Result<DataKey, VaultError> {
-        let raw = self.unwrap_data_key(tenant, sealed)?;
+    /// Wrapped by a key we do not have, changed, or somebody else's.
+    pub fn data_key_open(&self, owner: impl Into<Owner>, sealed: &Sealed) -> Result<DataKey, VaultError> {
+        let raw = self.unwrap_data_key(owner.into(), sealed)?;
         Ok(DataKey { id: key_id(&raw), aead: aead(&raw) })
     }
 
@@ -125,35 +156,38 @@ impl Vault {
     ///
     /// # Errors
     /// As [`Self::data_key_open`].
-    pub fn data_key_rewrap(&self, tenant: TenantId, sealed: &Sealed) -> Result<Option<Sealed>, VaultError> {
+    pub fn data_key_rewrap(&self, owner: impl Into<Owner>, sealed: &Sealed) -> Result<Option<Sealed>, VaultError> {
         let master = &self.keys.current;
         if split(sealed)?.0 == master.id {
             return Ok(None);
         }
-        let raw = self.unwrap_data_key(tenant, sealed)?;
-        seal(&master.aead, &master.id, &self.keys.random, &wrap_context(tenant), &*raw).map(Some)
+        let owner = owner.into();
+        let raw = self.unwrap_data_key(owner, sealed)?;
+        seal(&master.aead, &master.id, &self.keys.random, &wrap_context(owner), &*raw).map(Some)
     }
 
-    /// Seals a secret for one field of one tenant.
+    /// Seals a secret for one field of one owner.
     ///
     /// # Errors
     /// The data key does not open.
-    pub fn seal(&self, tenant: TenantId, data_key: &Sealed, field: &str, secret: &SecretString) -> Result<Sealed, VaultError> {
-        let key = self.data_key_open(tenant, data_key)?;
-        seal(&key.aead, &key.id, &self.keys.random, &field_context(tenant, field), secret.expose_secret().as_bytes())
+    pub fn seal(&self, owner: impl Into<Owner>, data_key: &Sealed, field: &str, secret: &SecretString) -> Result<Sealed, VaultError> {
+        let owner = owner.into();
+        let key = self.data_key_open(owner, data_key)?;
+        seal(&key.aead, &key.id, &self.keys.random, &field_context(owner, field), secret.expose_secret().as_bytes())
     }
 
-    /// Opens a secret of one field of one tenant.
+    /// Opens a secret of one field of one owner.
     ///
     /// # Errors
-    /// It was changed, or belongs to another tenant or field.
-    pub fn open(&self, tenant: TenantId, data_key: &Sealed, field: &str, sealed: &Sealed) -> Result<SecretString, VaultError> {
-        let key = self.data_key_open(tenant, data_key)?;
+    /// It was changed, or belongs to another owner or field.
+    pub fn open(&self, owner: impl Into<Owner>, data_key: &Sealed, field: &str, sealed: &Sealed) -> Result<SecretString, VaultError> {
+        let owner = owner.into();
+        let key = self.data_key_open(owner, data_key)?;
         let (id, bytes) = split(sealed)?;
         if id != key.id {
             return Err(VaultError::Broken);
         }
-        let mut plain = open(&key.aead, &field_context(tenant, field), bytes)?;
+        let mut plain = open(&key.aead, &field_context(owner, field), bytes)?;
         let text = std::str::from_utf8(&plain).map(str::to_owned).map_err(|_| VaultError::Broken);
         plain.zeroize();
         text.map(SecretString::from)
@@ -165,10 +199,10 @@ impl Vault {
         std::iter::once(&self.keys.current).chain(self.keys.previous.as_ref()).map(|key| key.confirmation.clone()).collect()
     }
 
-    fn unwrap_data_key(&self, tenant: TenantId, sealed: &Sealed) -> Result<Zeroizing<[u8; KEY_BYTES]>, VaultError> {
+    fn unwrap_data_key(&self, owner: Owner, sealed: &Sealed) -> Result<Zeroizing<[u8; KEY_BYTES]>, VaultError> {
         let (id, bytes) = split(sealed)?;
         let master = std::iter::once(&self.keys.current).chain(self.keys.previous.as_ref()).find(|key| key.id == id).ok_or_else(|| VaultError::UnknownKey(id.to_owned()))?;
-        let plain = Zeroizing::new(open(&master.aead, &wrap_context(tenant), bytes)?);
+        let plain = Zeroizing::new(open(&master.aead, &wrap_context(owner), bytes)?);
         let raw: [u8; KEY_BYTES] = plain.as_slice().try_into().map_err(|_| VaultError::Broken)?;
         Ok(Zeroizing::new(raw))
     }
@@ -223,12 +257,12 @@ fn key_id(raw: &[u8; KEY_BYTES]) -> String {
     })
 }
 
-fn wrap_context(tenant: TenantId) -> String {
-    format!("dunet/{tenant}/data-key")
+fn wrap_context(owner: Owner) -> String {
+    format!("dunet/{owner}/data-key")
 }
 
-fn field_context(tenant: TenantId, field: &str) -> String {
-    format!("dunet/{tenant}/field/{field}")
+fn field_context(owner: Owner, field: &str) -> String {
+    format!("dunet/{owner}/field/{field}")
 }
 
 fn seal(key: &LessSafeKey, id: &str, random: &SystemRandom, context: &str, plain: &[u8]) -> Result<Sealed, VaultError> {
@@ -278,6 +312,16 @@ mod tests {
         assert!(vault.open(a, &key_a, "other_field", &sealed).is_err(), "another field");
         assert!(vault.open(b, &key_a, "odoo_secret", &sealed).is_err(), "a moved data key");
         assert!(Vault::from_keys(&[2; 32], None).open(a, &key_a, "odoo_secret", &sealed).is_err(), "another master key");
+    }
+
+    #[test]
+    fn a_person_is_no_tenant() {
+        let vault = Vault::from_keys(&[1; 32], None);
+        let user = UserId::new();
+        let key = vault.data_key_make(user).unwrap();
+        let sealed = vault.seal(user, &key, "f", &secret("x")).unwrap();
+        assert_eq!(vault.open(user, &key, "f", &sealed).unwrap().expose_secret(), "x");
+        assert!(vault.open(TenantId::from(user.uuid()), &key, "f", &sealed).is_err());
     }
 
     #[test]

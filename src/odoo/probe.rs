@@ -77,17 +77,17 @@ impl fmt::Display for Found {
 
 /// Goes through the steps and stops at the first that fails.
 pub async fn probe(config: OdooConfig) -> Vec<ProbeStep> {
-    probe_client(config).await.0
+    let mut steps = Vec::new();
+    probe_each(config, &mut |step| steps.push(step)).await;
+    steps
 }
 
-/// The same, and the signed-in client if all went well, for steps of the caller's own.
-pub async fn probe_client(config: OdooConfig) -> (Vec<ProbeStep>, Option<OdooClient>) {
-    let mut steps = Steps { list: Vec::new(), since: Instant::now() };
-    let client = run(config, &mut steps).await;
-    (steps.list, client)
+/// The same step by step, as each ends; gives the signed-in client if all went well, for steps of the caller's own.
+pub async fn probe_each(config: OdooConfig, each: &mut (dyn FnMut(ProbeStep) + Send)) -> Option<OdooClient> {
+    run(config, &mut Steps { each, since: Instant::now() }).await
 }
 
-async fn run(config: OdooConfig, steps: &mut Steps) -> Option<OdooClient> {
+async fn run(config: OdooConfig, steps: &mut Steps<'_>) -> Option<OdooClient> {
     let checked = match check_url(&config.url, config.addresses) {
         Ok(url) => url,
         Err(error) => return steps.fail("address", error),
@@ -117,7 +117,7 @@ async fn run(config: OdooConfig, steps: &mut Steps) -> Option<OdooClient> {
 }
 
 /// The steps that need an answer of the server.
-async fn ask(config: OdooConfig, tls: bool, steps: &mut Steps) -> Option<OdooClient> {
+async fn ask(config: OdooConfig, tls: bool, steps: &mut Steps<'_>) -> Option<OdooClient> {
     let http = match Http::new(&config, None) {
         Ok(http) => http,
         Err(error) => return steps.fail("connection", error),
@@ -153,12 +153,12 @@ async fn ask(config: OdooConfig, tls: bool, steps: &mut Steps) -> Option<OdooCli
     }
 }
 
-struct Steps {
-    list: Vec<ProbeStep>,
+struct Steps<'a> {
+    each: &'a mut (dyn FnMut(ProbeStep) + Send),
     since: Instant,
 }
 
-impl Steps {
+impl Steps<'_> {
     fn took(&mut self) -> u64 {
         let took = self.since.elapsed().as_millis();
         self.since = Instant::now();
@@ -167,12 +167,12 @@ impl Steps {
 
     fn pass(&mut self, name: &'static str, found: Found) {
         let took_ms = self.took();
-        self.list.push(ProbeStep { name, ok: true, detail: found.to_string(), found: Some(found), took_ms, error: None });
+        (self.each)(ProbeStep { name, ok: true, detail: found.to_string(), found: Some(found), took_ms, error: None });
     }
 
     fn fail<T>(&mut self, name: &'static str, error: OdooError) -> Option<T> {
         let took_ms = self.took();
-        self.list.push(ProbeStep { name, ok: false, detail: error.message.clone(), found: None, took_ms, error: Some(error) });
+        (self.each)(ProbeStep { name, ok: false, detail: error.message.clone(), found: None, took_ms, error: Some(error) });
         None
     }
 }

@@ -10,6 +10,7 @@ mod bound;
 pub mod confirm;
 pub mod cx;
 pub mod dispatch;
+pub mod doctor;
 pub mod error;
 pub mod platform;
 pub mod sales;

@@ -212,6 +212,30 @@ async fn migrations_run_once() {
 }
 
 #[tokio::test]
+async fn operators_keys_are_made_listed_and_revoked() {
+    for shell in shells().await {
+        let made = shell.json(&["admin", "api-key", "make", "--name", "facturación", "--days", "30"]).await;
+        let (id, key) = (made["id"].as_str().unwrap(), made["key"].as_str().unwrap());
+        assert!(key.starts_with("dunet_op_"), "{made}");
+        let listed = shell.json(&["admin", "api-key", "list"]).await;
+        assert_eq!((&listed[0]["id"], &listed[0]["name"], &listed[0]["made_by"], &listed[0]["revoked_at"]), (&json!(id), &json!("facturación"), &json!("shell"), &Value::Null));
+        assert!(!listed.to_string().contains(key), "shown once");
+        for _ in 0..2 {
+            assert_eq!(shell.json(&["admin", "api-key", "revoke", id]).await, json!({ "id": id, "revoked": true }));
+        }
+        assert!(shell.json(&["admin", "api-key", "list"]).await[0]["revoked_at"].is_string());
+        for (arguments, word) in [
+            (["admin", "api-key", "make", "--name", " "].as_slice(), "name"),
+            (&["admin", "api-key", "make", "--name", "x", "--days", "0"], "days"),
+            (&["admin", "api-key", "revoke", "00000000-0000-0000-0000-000000000000"], "api-key list"),
+        ] {
+            let complaint = shell.refused(arguments).await;
+            assert!(complaint.contains(word), "{arguments:?}: {complaint}");
+        }
+    }
+}
+
+#[tokio::test]
 async fn tenants_are_added_shown_edited_and_suspended() {
     for shell in shells().await {
         let file = shell.path("secret");

@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 
 use crate::support::left_out;
 use crate::support::mcp::McpClient;
+use crate::support::portal::Browser;
 
 /// A debug build makes and imports its 20,000 taxpayers in a few seconds; a busy machine takes longer.
 const READY_WITHIN: Duration = Duration::from_secs(120);
@@ -94,7 +95,21 @@ async fn one_line_of_json_and_everything_in_it_works() {
     let mut demo = Demo::start(&["--json", "--port", "0"], temporary.path());
     let line: Value = serde_json::from_str(&demo.until("\n")).unwrap();
     let text = |name: &str| line[name].as_str().unwrap_or_else(|| panic!("{name} in {line}")).to_owned();
-    for field in ["mcp_url", "token_mcp_url", "token", "other_token", "admin_url", "data_dir", "tenant_id", "other_tenant_id", "odoo_url", "example_rnc", "curl"] {
+    for field in [
+        "mcp_url",
+        "token_mcp_url",
+        "token",
+        "other_token",
+        "admin_url",
+        "admin_email",
+        "admin_password",
+        "data_dir",
+        "tenant_id",
+        "other_tenant_id",
+        "odoo_url",
+        "example_rnc",
+        "curl",
+    ] {
         assert!(!text(field).is_empty(), "{field}");
     }
     assert!(text("mcp_url").starts_with("http://127.0.0.1:") && text("mcp_url").ends_with("/mcp") && text("token_mcp_url").ends_with("/mcp/token"));
@@ -126,6 +141,11 @@ async fn one_line_of_json_and_everything_in_it_works() {
     assert_eq!(aurora.fail("ver_cotizacion", json!({ "numero": made["numero"] })).await["codigo"], "no_encontrado", "the other company's");
     let page = reqwest::Client::builder().no_proxy().build().unwrap().get(made["enlace"].as_str().unwrap()).send().await.unwrap();
     assert_eq!(page.status(), 200);
+
+    let browser = Browser::at(text("admin_url").strip_suffix("/admin").unwrap());
+    assert_eq!(browser.sign_in(&text("admin_email"), "otra frase cualquiera").await.status, 422);
+    assert_eq!(browser.sign_in(&text("admin_email"), &text("admin_password")).await.status, 303);
+    assert_eq!(browser.get("/admin/people").await.status, 200, "an operator");
 
     let code = tokio::task::spawn_blocking(move || demo.end("-INT")).await.unwrap();
     assert_eq!(code, Some(0));

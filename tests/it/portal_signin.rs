@@ -54,9 +54,13 @@ async fn a_link_used_by_two_at_once_makes_one_account() {
         let link = app.state.users.first_link().await.unwrap().unwrap();
         let path = format!("/admin/enlace/{}", link.expose_secret());
         let (a, b) = (Browser::new(&app), Browser::new(&app));
-        let fields = |email: &'static str| [("email", email), ("name", "Ana"), ("password", PASSWORD)];
-        let (first, second) = (fields("a@dunet.do"), fields("b@dunet.do"));
-        let (a, b) = tokio::join!(a.post(&path, &path, &first), b.post(&path, &path, &second));
+        // Both have the page before either sends it.
+        let (of_a, of_b) = (a.get(&path).await.hidden("csrf"), b.get(&path).await.hidden("csrf"));
+        let (first, second) = (
+            [("csrf", of_a.as_str()), ("email", "a@dunet.do"), ("name", "Ana"), ("password", PASSWORD)],
+            [("csrf", of_b.as_str()), ("email", "b@dunet.do"), ("name", "Ana"), ("password", PASSWORD)],
+        );
+        let (a, b) = tokio::join!(a.post_bare(&path, &first), b.post_bare(&path, &second));
         let mut statuses = [a.status.as_u16(), b.status.as_u16()];
         statuses.sort_unstable();
         assert_eq!(statuses, [303, 404]);

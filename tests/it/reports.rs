@@ -207,7 +207,8 @@ async fn a_clients_page_knows_only_its_own_and_foresees_the_month() {
         let (tools, found) = (dunet::tools::TOOLS.iter().map(|tool| tool.facts().name).collect::<Vec<_>>(), app.state.tenants.tenant_find(tenant.id).await.unwrap());
         let fresh = reports.client_summary(&found, &tools, false).await.unwrap();
         assert_eq!((fresh.calls, fresh.last_call_at, fresh.tokens_active, fresh.odoo), (0, None, 1, OdooState::Connected));
-        assert!(fresh.onboarding.odoo_connected && fresh.onboarding.tools_chosen && fresh.onboarding.token_made && !fresh.onboarding.called);
+        assert_eq!((fresh.onboarding.done(), fresh.onboarding.tools, fresh.onboarding.tokens), ([true, true, true, true, false], 2, 1));
+        assert_eq!(reports.onboarding(&found, &tools).await.unwrap(), fresh.onboarding);
         assert_eq!((fresh.usage.forecast, fresh.usage.used_up_on, fresh.usage.left), (0, None, Some(100)));
 
         // Two weeks later it has used 28 in them, two a day; there are eight days to the month's end.

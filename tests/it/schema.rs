@@ -2,20 +2,21 @@
 
 use dunet::db;
 use dunet::db::entities::{
-    api_tokens, client_tools, clients, configs, logs, memberships, operations, padron_imports, plans, sessions, statements, tool_usage, usage_days, usage_hours, usage_months,
-    user_links, users,
+    api_tokens, client_tools, clients, configs, logs, memberships, operations, operator_keys, padron_imports, plans, sessions, statements, tool_usage, usage_days, usage_hours,
+    usage_months, user_links, users,
 };
 use sea_orm::{ConnectionTrait, DatabaseConnection, DbBackend, EntityTrait, IdenStatic, Iterable, QuerySelect, Statement};
 
 use crate::support::{Backend, backends, database};
 
 /// Tables without an owner, each with the reason.
-const SHARED: [(&str, &str); 6] = [
+const SHARED: [(&str, &str); 7] = [
     ("plans", "the price list is one for all"),
     ("configs", "settings of the service"),
     ("padron_imports", "public reference data"),
     ("users", "a person may serve several tenants: memberships say which"),
     ("sessions", "of a person"),
+    ("operator_keys", "the operator's"),
     ("seaql_migrations", "which migrations were run"),
 ];
 /// Tables that are a tenant, or whose owner may be the service itself.
@@ -81,6 +82,7 @@ async fn migrations_and_entities_agree() {
         same::<usage_days::Entity>(&db, &mut seen).await;
         same::<usage_hours::Entity>(&db, &mut seen).await;
         same::<statements::Entity>(&db, &mut seen).await;
+        same::<operator_keys::Entity>(&db, &mut seen).await;
         same::<padron_imports::Entity>(&db, &mut seen).await;
         same::<users::Entity>(&db, &mut seen).await;
         same::<memberships::Entity>(&db, &mut seen).await;

@@ -9,7 +9,7 @@ use crate::admin::Cx;
 use crate::admin::cx::{Answer, Flash, tenant_path};
 use crate::admin::error::PageError;
 use crate::admin::forms::{Faults, Form, Hidden};
-use crate::domain::users::{Joining, LinkPurpose, LinkView};
+use crate::domain::users::{Confirmed, Joining, LinkPurpose, LinkView, NewSession};
 
 #[derive(Deserialize, Serialize, Default)]
 #[serde(deny_unknown_fields)]
@@ -49,15 +49,52 @@ pub(super) async fn act(cx: Cx, Path(link): Path<String>, Form(form): Form<LinkF
         let tenant = users.link_join(&link, user).await?;
         return cx.redirect_saying(&tenant_path(tenant), &Flash::ok("joined"));
     }
+    match view.purpose {
+        LinkPurpose::Confirm => return confirm(&cx, &link, &view, &form).await,
+        LinkPurpose::Email => return email(&cx, &link, &view).await,
+        LinkPurpose::First | LinkPurpose::Invite | LinkPurpose::Reset => {}
+    }
     let some = |text: &str| (!text.trim().is_empty()).then(|| text.to_owned());
     let joining = Joining { email: some(&form.email), name: some(&form.name), language: cx.language(), password: SecretString::clone(&form.password.0) };
     match users.link_use(&link, joining, &cx.session_from()).await {
-        Ok(session) => cx.redirect_signed_in(crate::admin::PATH, &session),
+        Ok(session) => entered(&cx, &session),
         Err(error) => {
             let faults = Faults::of_user(&cx, error)?;
             page(&cx, StatusCode::UNPROCESSABLE_ENTITY, &link, &view, &form, faults)
         }
     }
+}
+
+/// Somebody who signed up shows that the address is theirs.
+async fn confirm(cx: &Cx, link: &str, view: &LinkView, form: &LinkForm) -> Answer {
+    match cx.state().users.sign_up_confirm(link, &form.password.0, super::sign_up::open(cx), &cx.session_from()).await {
+        Ok(Confirmed::In(session)) => entered(cx, &session),
+        Ok(Confirmed::Waiting) => cx.redirect_saying(crate::admin::SIGN_IN_PATH, &Flash::ok("email_confirmed")),
+        Err(error) => {
+            let faults = Faults::of_user(cx, error)?;
+            page(cx, StatusCode::UNPROCESSABLE_ENTITY, link, view, form, faults)
+        }
+    }
+}
+
+/// Somebody's new address is theirs.
+async fn email(cx: &Cx, link: &str, view: &LinkView) -> Answer {
+    match cx.state().users.email_confirm(link).await {
+        Ok(changed) => {
+            super::profile::email_changed(cx, &changed);
+            cx.redirect_saying(if cx.user().is_some() { "/admin/profile" } else { crate::admin::SIGN_IN_PATH }, &Flash::ok("email_changed").fact("email", &changed.after))
+        }
+        Err(error) => {
+            let faults = Faults::of_user(cx, error)?;
+            page(cx, StatusCode::UNPROCESSABLE_ENTITY, link, view, &LinkForm::default(), faults)
+        }
+    }
+}
+
+/// In, or to the second factor.
+fn entered(cx: &Cx, session: &NewSession) -> Answer {
+    let path = if session.second_factor { super::second_factor::ask_path("") } else { crate::admin::PATH.to_owned() };
+    cx.redirect_signed_in(&path, session)
 }
 
 fn page(cx: &Cx, status: StatusCode, link: &str, view: &LinkView, form: &LinkForm, faults: Faults) -> Answer {

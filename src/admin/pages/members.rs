@@ -2,12 +2,14 @@
 
 use axum::extract::Query;
 use axum::http::StatusCode;
-use secrecy::ExposeSecret;
+use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Serialize};
 
+use super::client::Head;
 use crate::admin::Cx;
 use crate::admin::cx::{Answer, Flash, tenant_path};
 use crate::admin::forms::{Faults, Form};
+use crate::domain::mail::Letter;
 use crate::domain::users::{Level, NewLink, TenantAccess};
 use crate::ids::UserId;
 
@@ -34,6 +36,7 @@ pub(super) struct Removal {
 
 #[derive(Serialize)]
 struct View<'a> {
+    client: Head,
     members: Vec<Member>,
     may_change: bool,
     form: &'a Invitation,
@@ -68,10 +71,13 @@ pub(super) async fn invite(cx: Cx, access: TenantAccess, Form(form): Form<Invita
     }
     if faults.is_empty() {
         let new = NewLink::InviteMember { tenant: access.tenant(), email: form.email.clone(), level: level.unwrap_or(Level::Viewer) };
-        match cx.state().users.link_make(new, &access.actor()).await {
-            Ok(secret) => {
-                let word = cx.reveal_later(cx.link_url(&secret))?;
-                return cx.redirect_saying(&format!("{}?link={word}", path(&access)), &Flash::ok("invited").fact("email", form.email.trim()));
+        match cx.state().users.invite(new, &access.actor()).await {
+            Ok(to) => {
+                let link = cx.link_url(&to.link);
+                let company = cx.state().tenants.tenant_find(access.tenant()).await?.name;
+                cx.state().mail.send(&to.email, cx.language(), &Letter::Invite { link: SecretString::clone(&link), company: Some(company) });
+                let word = cx.reveal_later(link)?;
+                return cx.redirect_saying(&format!("{}?link={word}", path(&access)), &Flash::ok("invited").fact("email", &to.email));
             }
             Err(error) => faults = Faults::of_user(&cx, error)?,
         }
@@ -95,7 +101,7 @@ fn path(access: &TenantAccess) -> String {
 
 async fn page(cx: &Cx, access: &TenantAccess, status: StatusCode, form: &Invitation, faults: Faults, link: &str) -> Answer {
     // For operators: there is a tenant of that id.
-    cx.state().tenants.tenant_find(access.tenant()).await?;
+    let tenant = cx.state().tenants.tenant_find(access.tenant()).await?;
     let members = cx.state().users.member_list(access).await?;
     let members = members.into_iter().map(|member| Member {
         own: member.user == access.user().id(),
@@ -106,6 +112,6 @@ async fn page(cx: &Cx, access: &TenantAccess, status: StatusCode, form: &Invitat
         active: member.active,
         since: member.since.to_rfc3339(),
     });
-    let view = View { members: members.collect(), may_change: access.may_change(), form, faults, link, action: path(access) };
+    let view = View { client: Head::of(cx, &tenant), members: members.collect(), may_change: access.may_change(), form, faults, link, action: path(access) };
     cx.page_with(status, TEMPLATE, view)
 }

@@ -6,7 +6,8 @@ use serde::{Deserialize, Serialize};
 use crate::admin::Cx;
 use crate::admin::cx::{Answer, Flash};
 use crate::admin::forms::{Faults, Form, Hidden};
-use crate::domain::users::{SessionView, User};
+use crate::domain::mail::Letter;
+use crate::domain::users::{EmailChanged, SessionView, User};
 use crate::text::Language;
 
 const PATH: &str = "/admin/profile";
@@ -28,6 +29,18 @@ pub(super) struct PasswordForm {
     password: Hidden,
 }
 
+#[derive(Deserialize, Serialize, Default)]
+#[serde(deny_unknown_fields)]
+pub(super) struct EmailForm {
+    email: String,
+    current: Hidden,
+}
+
+/// A form without fields.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Nothing {}
+
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct SessionForm {
@@ -38,6 +51,11 @@ pub(super) struct SessionForm {
 struct View<'a> {
     form: &'a ProfileForm,
     email: &'a str,
+    email_form: &'a EmailForm,
+    mail: bool,
+    second_factor: bool,
+    /// Which form came back.
+    at: &'static str,
     languages: [Choice; 2],
     faults: Faults,
     sessions: Vec<Session>,
@@ -60,19 +78,19 @@ struct Session {
 }
 
 pub(super) async fn show(cx: Cx, user: User) -> Answer {
-    page(&cx, &user, StatusCode::OK, None, Faults::default()).await
+    page(&cx, &user, StatusCode::OK, None, None, "", Faults::default()).await
 }
 
 pub(super) async fn save(cx: Cx, user: User, Form(form): Form<ProfileForm>) -> Answer {
     let Ok(language) = form.language.parse::<Language>() else {
         let faults = Faults::one(&cx, "language", "language");
-        return page(&cx, &user, StatusCode::UNPROCESSABLE_ENTITY, Some(&form), faults).await;
+        return page(&cx, &user, StatusCode::UNPROCESSABLE_ENTITY, Some(&form), None, "profile", faults).await;
     };
     match cx.state().users.profile_edit(&user, &form.name, language, form.version).await {
         Ok(()) => cx.redirect_saying(PATH, &Flash::ok("saved")),
         Err(error) => {
             let faults = Faults::of_user(&cx, error)?;
-            page(&cx, &user, StatusCode::UNPROCESSABLE_ENTITY, Some(&form), faults).await
+            page(&cx, &user, StatusCode::UNPROCESSABLE_ENTITY, Some(&form), None, "profile", faults).await
         }
     }
 }
@@ -82,7 +100,7 @@ pub(super) async fn password(cx: Cx, user: User, Form(form): Form<PasswordForm>)
         Ok(()) => cx.redirect_saying(PATH, &Flash::ok("password_changed")),
         Err(error) => {
             let faults = Faults::of_user(&cx, error)?;
-            page(&cx, &user, StatusCode::UNPROCESSABLE_ENTITY, None, faults).await
+            page(&cx, &user, StatusCode::UNPROCESSABLE_ENTITY, None, None, "password", faults).await
         }
     }
 }
@@ -92,12 +110,49 @@ pub(super) async fn session_end(cx: Cx, user: User, Form(form): Form<SessionForm
     cx.redirect_saying(PATH, &Flash::ok("session_ended"))
 }
 
-async fn page(cx: &Cx, user: &User, status: StatusCode, form: Option<&ProfileForm>, faults: Faults) -> Answer {
+pub(super) async fn session_end_others(cx: Cx, user: User, Form(Nothing {}): Form<Nothing>) -> Answer {
+    cx.state().users.session_end_others(&user).await?;
+    cx.redirect_saying(PATH, &Flash::ok("sessions_ended"))
+}
+
+/// A new address: by a link that it gets where letters are sent, else at once.
+pub(super) async fn email(cx: Cx, user: User, Form(form): Form<EmailForm>) -> Answer {
+    let state = cx.state();
+    let done = if state.mail.configured() {
+        state.users.email_change_ask(&user, &form.current.0, &form.email).await.map(|made| {
+            if let Some(to) = made {
+                state.mail.send(&to.email, cx.language(), &Letter::Email { link: cx.link_url(&to.link) });
+            }
+            Flash::ok("email_asked")
+        })
+    } else {
+        state.users.email_change(&user, &form.current.0, &form.email).await.map(|_| Flash::ok("email_changed"))
+    };
+    match done {
+        Ok(flash) => cx.redirect_saying(PATH, &flash.fact("email", form.email.trim())),
+        Err(error) => {
+            let faults = Faults::of_user(&cx, error)?;
+            page(&cx, &user, StatusCode::UNPROCESSABLE_ENTITY, None, Some(&form), "email", faults).await
+        }
+    }
+}
+
+/// Tells the old address.
+pub(super) fn email_changed(cx: &Cx, changed: &EmailChanged) {
+    cx.state().mail.send(&changed.before, changed.language, &Letter::EmailChanged { email: changed.after.clone() });
+}
+
+async fn page(cx: &Cx, user: &User, status: StatusCode, form: Option<&ProfileForm>, email_form: Option<&EmailForm>, at: &'static str, faults: Faults) -> Answer {
     let own = ProfileForm { name: user.name().to_owned(), language: user.language().as_str().to_owned(), version: user.version() };
+    let blank = EmailForm::default();
     let sessions = cx.state().users.session_list(user).await?;
     let view = View {
         form: form.unwrap_or(&own),
         email: user.email(),
+        email_form: email_form.unwrap_or(&blank),
+        mail: cx.state().mail.configured(),
+        second_factor: user.second_factor(),
+        at,
         // Each by its own name, whatever the page speaks.
         languages: [Choice { value: "es", text: "Español" }, Choice { value: "en", text: "English" }],
         faults,

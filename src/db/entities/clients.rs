@@ -58,8 +58,18 @@ pub struct Model {
     pub version: i32,
 }
 
-/// No relations are loaded through entities.
+/// What is read together with a tenant.
 #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
-pub enum Relation {}
+pub enum Relation {
+    /// Its plan.
+    #[sea_orm(belongs_to = "super::plans::Entity", from = "Column::PlanCode", to = "super::plans::Column::Code")]
+    Plan,
+}
+
+impl Related<super::plans::Entity> for Entity {
+    fn to() -> RelationDef {
+        Relation::Plan.def()
+    }
+}
 
 impl ActiveModelBehavior for ActiveModel {}

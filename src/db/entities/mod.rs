@@ -7,6 +7,7 @@ pub mod configs;
 pub mod logs;
 pub mod memberships;
 pub mod operations;
+pub mod operator_keys;
 pub mod padron_imports;
 pub mod plans;
 pub mod sessions;

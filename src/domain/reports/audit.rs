@@ -43,7 +43,7 @@ pub struct AuditFilter {
 }
 
 /// A change.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, utoipa::ToSchema)]
 pub struct AuditRow {
     /// Its id.
     pub id: Uuid,

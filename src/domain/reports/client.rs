@@ -46,17 +46,25 @@ pub struct UsageAgainstPlan {
     pub used_up_on: Option<NaiveDate>,
 }
 
-/// What a new client has done already.
+/// How far a client has come, from facts: nothing is stored about it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct Onboarding {
     /// Its Odoo is connected.
     pub odoo_connected: bool,
-    /// It may use a tool.
-    pub tools_chosen: bool,
-    /// It has a token that works.
-    pub token_made: bool,
-    /// A call came.
+    /// Tools it may use.
+    pub tools: usize,
+    /// Tokens that work.
+    pub tokens: i64,
+    /// A call came, however long ago.
     pub called: bool,
+}
+
+impl Onboarding {
+    /// Whether each step is done: account, Odoo, tools, token, first call. Whoever has called has had a token.
+    #[must_use]
+    pub fn done(&self) -> [bool; 5] {
+        [true, self.odoo_connected, self.tools > 0, self.tokens > 0 || self.called, self.called]
+    }
 }
 
 /// A client at a glance. No secret is in it.
@@ -147,13 +155,18 @@ impl Reports {
             error_rate: all.error_rate(),
             times: all.times(),
             last_call_at,
-            onboarding: Onboarding {
-                odoo_connected: tenant.odoo.is_some(),
-                tools_chosen: tools.iter().any(|tool| tenant.permit(tool).is_some()),
-                token_made: facts.tokens > 0,
-                called: last_call_at.is_some(),
-            },
+            onboarding: onboarding(tenant, tools, facts.tokens, last_call_at.is_some()),
         })
+    }
+
+    /// How far the tenant has come. `tools` are the names of all tools there are. Two queries.
+    ///
+    /// # Errors
+    /// The database; also when the tenant was removed meanwhile.
+    pub async fn onboarding(&self, tenant: &Tenant, tools: &[&str]) -> Result<Onboarding, DbErr> {
+        let tokens = self.facts(tenant.id).await?.tokens;
+        let called = !self.last_calls(&[tenant.id.uuid()]).await?.is_empty();
+        Ok(onboarding(tenant, tools, tokens, called))
     }
 
     /// The tenant's month against its plan. Two queries.
@@ -206,6 +219,10 @@ impl Reports {
         let since = day_start(range.from()).max(facts.created_at);
         Ok(against(tenant, facts.used, pace(counted, since, now), now))
     }
+}
+
+fn onboarding(tenant: &Tenant, tools: &[&str], tokens: i64, called: bool) -> Onboarding {
+    Onboarding { odoo_connected: tenant.odoo.is_some(), tools: tools.iter().filter(|tool| tenant.permit(tool).is_some()).count(), tokens, called }
 }
 
 /// Calls a day since then. Less than a day is not enough to tell: it counts as one.

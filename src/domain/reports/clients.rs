@@ -23,7 +23,7 @@ const SEARCHED_MAX: i64 = 20_000;
 const FOUND_MAX: usize = 5_000;
 
 /// The state of a client's Odoo.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, serde::Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum OdooState {
     /// Not connected yet.
@@ -35,7 +35,7 @@ pub enum OdooState {
 }
 
 /// How the list is sorted.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, serde::Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum ClientSort {
     /// By name.
@@ -58,12 +58,14 @@ pub struct ClientFilter {
     pub active: Option<bool>,
     /// The state of their Odoo.
     pub odoo: Option<OdooState>,
+    /// Only active ones that somebody should look at: without an Odoo, with one that fails, or with four fifths of the plan used.
+    pub attention: bool,
     /// The tenants whose Odoo is left alone, from `Connections::paused_tenants`.
     pub paused: Vec<TenantId>,
 }
 
 /// A client in the list.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, utoipa::ToSchema)]
 pub struct ClientRow {
     /// Which.
     pub id: TenantId,
@@ -174,7 +176,7 @@ impl Reports {
 
     /// Clients whose name has that in it, whatever its marks and capitals, or whose RNC begins so. Neither database knows a Spanish letter's
     /// relatives by itself, and names are few: they are compared here.
-    async fn found(&self, search: &str) -> Result<Vec<Uuid>, DbErr> {
+    pub(super) async fn found(&self, search: &str) -> Result<Vec<Uuid>, DbErr> {
         let word = fold(search);
         let digits: String = search.chars().filter(char::is_ascii_digit).collect();
         // An RNC is written with or without its hyphens.
@@ -218,6 +220,10 @@ fn filtered(sql: &mut Sql, filter: &ClientFilter, found: Option<Vec<Uuid>>) {
         sql.push(if active { " and c.status = 'active'" } else { " and c.status <> 'active'" });
     }
     let paused = filter.paused.iter().map(|tenant| tenant.uuid());
+    if filter.attention {
+        sql.push(" and c.status = 'active' and (c.odoo_url is null or coalesce(m.counted, 0) * 5 >= cast(p.calls_per_month as bigint) * 4 or c.id in ");
+        sql.list(paused.clone()).push(")");
+    }
     match filter.odoo {
         None => {}
         Some(OdooState::Missing) => {

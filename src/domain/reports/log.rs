@@ -40,7 +40,7 @@ pub struct LogFilter {
 }
 
 /// A call.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, utoipa::ToSchema)]
 pub struct LogRow {
     /// Its id.
     pub id: UsageId,
@@ -144,6 +144,7 @@ impl LogFilter {
     }
 }
 
+const COLUMNS: &str = "select id, client_id, token_id, tool, agent, outcome, error_code, counted, total_us, odoo_us, odoo_requests, request_id, started_at from ";
 const NEWEST_FIRST: &str = " order by started_at desc, id desc limit ";
 
 impl Reports {
@@ -156,8 +157,7 @@ impl Reports {
         let limit = rows_max.clamp(1, ROWS_PER_PAGE_MAX);
         let wanted = i64::try_from(limit + 1).unwrap_or(i64::MAX);
         let window = i64::try_from(WINDOW).unwrap_or(i64::MAX);
-        let columns = "select id, client_id, token_id, tool, agent, outcome, error_code, counted, total_us, odoo_us, odoo_requests, request_id, started_at from ";
-        let mut sql = Sql::new(columns);
+        let mut sql = Sql::new(COLUMNS);
         if filter.is_fine() {
             sql.push("(select * from tool_usage where 1 = 1");
             filter.coarse(&mut sql, after);
@@ -179,6 +179,19 @@ impl Reports {
             next: next.map(|key| cursor::encode(&[&key.started_at.timestamp_micros().to_string(), &key.id.to_string()])),
             searched_to: next.map(|key| key.started_at),
         })
+    }
+
+    /// The last calls of a tenant, newest first, without the client's name. One query.
+    ///
+    /// # Errors
+    /// The database.
+    pub async fn log_last(&self, tenant: TenantId, rows_max: u64) -> Result<Vec<LogRow>, DbErr> {
+        let mut sql = Sql::new(COLUMNS);
+        sql.push("tool_usage where 1 = 1");
+        LogFilter { tenant: Some(tenant), ..LogFilter::default() }.coarse(&mut sql, None);
+        sql.push(NEWEST_FIRST).bind(i64::try_from(rows_max.min(ROWS_PER_PAGE_MAX)).unwrap_or(i64::MAX));
+        let found: Vec<Found> = sql.all(&self.db).await?;
+        Ok(found.into_iter().map(|row| row.named(&HashMap::new())).collect())
     }
 
     /// The last call of a window that is full; none when there is nothing behind it.

@@ -28,7 +28,7 @@ const WEEK_HOURS: i64 = 168;
 const BEHIND_HOURS: i64 = 4;
 
 /// A tool's calls.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, utoipa::ToSchema)]
 pub struct ToolCalls {
     /// Its name.
     pub tool: String,
@@ -49,7 +49,7 @@ pub struct ToolCalls {
 }
 
 /// Errors of a kind.
-#[derive(Clone, Debug, PartialEq, Serialize, FromQueryResult)]
+#[derive(Clone, Debug, PartialEq, Serialize, FromQueryResult, utoipa::ToSchema)]
 pub struct ErrorCalls {
     /// The tool.
     pub tool: String,
@@ -60,7 +60,7 @@ pub struct ErrorCalls {
 }
 
 /// A client's calls.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, utoipa::ToSchema)]
 pub struct ClientCalls {
     /// Which.
     pub id: TenantId,
@@ -75,7 +75,7 @@ pub struct ClientCalls {
 }
 
 /// Calls by hour of the week, in Santo Domingo.
-#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, utoipa::ToSchema)]
 pub struct HeatMap {
     /// `hours[weekday][hour]`; 0 is Monday.
     pub hours: [[i64; 24]; 7],
@@ -84,7 +84,7 @@ pub struct HeatMap {
 }
 
 /// A range of days in numbers.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, utoipa::ToSchema)]
 pub struct MetricsReport {
     /// Which days.
     pub range: DayRange,

@@ -19,6 +19,7 @@ pub(super) mod csv;
 mod cursor;
 mod log;
 mod metrics;
+mod named;
 mod panel;
 mod range;
 pub(super) mod sql;
@@ -32,12 +33,13 @@ pub use clients::{CLIENTS_PER_PAGE, ClientFilter, ClientRow, ClientSort, OdooSta
 pub use csv::{csv_cell, csv_line};
 pub use log::{LOG_ROWS_PER_PAGE, LogFilter, LogPage, LogRow};
 pub use metrics::{ClientCalls, ErrorCalls, HeatMap, MetricsReport, ToolCalls};
+pub use named::ClientName;
 pub use panel::{ClientNearQuota, DayCalls, Panel, PausedClient};
 pub use range::{DAYS_MAX, DayRange};
 pub use times::{Quantiles, Times};
 
 /// A page of a list.
-#[derive(Clone, Debug, PartialEq, serde::Serialize)]
+#[derive(Clone, Debug, PartialEq, serde::Serialize, utoipa::ToSchema)]
 pub struct Page<T> {
     /// Its rows.
     pub rows: Vec<T>,

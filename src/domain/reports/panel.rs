@@ -22,7 +22,7 @@ const NEAR_QUOTA_PERCENT: i64 = 80;
 const ERRORS_SHOWN: u64 = 10;
 
 /// A day's calls.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, utoipa::ToSchema)]
 pub struct DayCalls {
     /// The day, in Santo Domingo.
     pub day: NaiveDate,
@@ -33,7 +33,7 @@ pub struct DayCalls {
 }
 
 /// A client that has used most of its month.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, utoipa::ToSchema)]
 pub struct ClientNearQuota {
     /// Which.
     pub id: TenantId,
@@ -50,7 +50,7 @@ pub struct ClientNearQuota {
 }
 
 /// A client whose Odoo fails.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, utoipa::ToSchema)]
 pub struct PausedClient {
     /// Which.
     pub id: TenantId,
@@ -59,7 +59,7 @@ pub struct PausedClient {
 }
 
 /// The service at a glance.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, utoipa::ToSchema)]
 pub struct Panel {
     /// The days that the charts, rates and times are of.
     pub range: DayRange,

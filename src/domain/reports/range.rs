@@ -9,7 +9,7 @@ use crate::clock::{billing_month, day_number, day_start, local_day, month_start}
 pub const DAYS_MAX: u64 = 400;
 
 /// Days from … to, both included.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 pub struct DayRange {
     from: NaiveDate,
     to: NaiveDate,

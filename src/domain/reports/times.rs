@@ -7,7 +7,7 @@ pub(super) const BUCKETS: usize = TIME_BOUNDS_US.len() + 1;
 
 /// Of some calls, milliseconds. Mean is exact; a quantile is interpolated within its bucket (1, 2.5, 5, 10, 25 … ms), so that it is off by
 /// less than the bucket's width; beyond the last bound (25 s) it says 25 s.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, utoipa::ToSchema)]
 pub struct Quantiles {
     /// How many.
     pub calls: i64,
@@ -20,7 +20,7 @@ pub struct Quantiles {
 }
 
 /// Where the time went. Calls that ended with a result or an error; what was refused or given up took no time worth a number.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, utoipa::ToSchema)]
 pub struct Times {
     /// The whole call.
     pub total: Quantiles,

@@ -20,7 +20,10 @@ use crate::ids::TenantId;
 
 mod csv;
 mod money;
+mod months;
 mod open;
+
+pub use months::{MonthRow, MonthTotals};
 
 use money::{itbis, rate_of, scaled};
 

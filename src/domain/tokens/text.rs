@@ -4,16 +4,21 @@ use ring::rand::{SecureRandom, SystemRandom};
 use secrecy::SecretString;
 
 pub(super) const PREFIX: &str = "dunet_live_";
-pub(super) const ID_CHARS: usize = 8;
+pub(in crate::domain) const ID_CHARS: usize = 8;
 pub(super) const SECRET_CHARS: usize = 32;
 pub(super) const CHECKSUM_CHARS: usize = 6;
 pub(super) const BASE62: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
 
 /// A new token.
 pub(super) fn generate() -> Result<SecretString, ()> {
+    generate_as(PREFIX)
+}
+
+/// A new secret of the same shape with another beginning.
+pub(in crate::domain) fn generate_as(prefix: &str) -> Result<SecretString, ()> {
     let random = SystemRandom::new();
-    let mut text = String::with_capacity(PREFIX.len() + ID_CHARS + 1 + SECRET_CHARS + CHECKSUM_CHARS);
-    text.push_str(PREFIX);
+    let mut text = String::with_capacity(prefix.len() + ID_CHARS + 1 + SECRET_CHARS + CHECKSUM_CHARS);
+    text.push_str(prefix);
     push_random(&mut text, ID_CHARS, &random)?;
     text.push('_');
     push_random(&mut text, SECRET_CHARS, &random)?;
@@ -49,12 +54,17 @@ pub(super) fn checksum(text: &str) -> String {
 /// Whether a text has the shape and the checksum of a token.
 #[must_use]
 pub fn well_formed(text: &str) -> bool {
-    let length = PREFIX.len() + ID_CHARS + 1 + SECRET_CHARS + CHECKSUM_CHARS;
-    if text.len() != length || !text.is_ascii() || !text.starts_with(PREFIX) {
+    well_formed_as(PREFIX, text)
+}
+
+/// The same for a secret with another beginning.
+pub(in crate::domain) fn well_formed_as(prefix: &str, text: &str) -> bool {
+    let length = prefix.len() + ID_CHARS + 1 + SECRET_CHARS + CHECKSUM_CHARS;
+    if text.len() != length || !text.is_ascii() || !text.starts_with(prefix) {
         return false;
     }
     let (body, sum) = text.split_at(length - CHECKSUM_CHARS);
-    let (id, secret) = body[PREFIX.len()..].split_at(ID_CHARS);
+    let (id, secret) = body[prefix.len()..].split_at(ID_CHARS);
     let base62 = |part: &str| part.bytes().all(|byte| byte.is_ascii_alphanumeric());
     base62(id) && secret.strip_prefix('_').is_some_and(base62) && checksum(body) == sum
 }

@@ -8,7 +8,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use sea_orm::sea_query::OnConflict;
-use sea_orm::{ConnectionTrait, DatabaseConnection, DbErr, EntityTrait, IntoActiveModel, QueryTrait};
+use sea_orm::{
+    ConnectionTrait, DatabaseConnection, DatabaseTransaction, DbBackend, DbErr, EntityTrait, IdenStatic, IntoActiveModel, Iterable, ModelTrait, QueryTrait, Statement, Value,
+};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -18,7 +20,8 @@ use super::UsageRecord;
 use super::journal::{Journal, Segment};
 use super::live::{LiveCalls, LiveFeed};
 use super::rollup::roll_up;
-use crate::db::{self, entities::tool_usage};
+use crate::db;
+use crate::db::entities::tool_usage::{self, Column};
 use crate::ids::TenantId;
 
 /// First and longest wait between tries while the database is away.
@@ -378,20 +381,68 @@ async fn insert(db: &DatabaseConnection, batch: &[tool_usage::Model]) -> Result<
         return Ok(());
     }
     let transaction = db::begin_write(db).await?;
+    if store(&transaction, batch).await? == batch.len() as u64 {
+        roll_up(&transaction, &batch.iter().collect::<Vec<_>>()).await?;
+        return transaction.commit().await;
+    }
+    // Some were there, from a delivery that was cut off: once more, and the database says which. It is not asked every time, since each row that
+    // SQLite gives back costs two switches between threads.
+    transaction.rollback().await?;
+    let transaction = db::begin_write(db).await?;
+    let active = batch.iter().map(|row| row.clone().into_active_model());
+    let mut statement = tool_usage::Entity::insert_many(active).on_conflict(OnConflict::column(Column::Id).do_nothing().to_owned()).into_query();
     let mut inserted: HashSet<uuid::Uuid> = HashSet::with_capacity(batch.len());
-    let mut rest = batch;
-    // Statements of few sizes: each is prepared once, and then known to the connection. To prepare one costs more than to run it.
-    while let Some(bits) = rest.len().checked_ilog2() {
-        let (rows, behind) = rest.split_at(1 << bits);
-        rest = behind;
-        let active = rows.iter().map(|row| row.clone().into_active_model());
-        let mut statement = tool_usage::Entity::insert_many(active).on_conflict(OnConflict::column(tool_usage::Column::Id).do_nothing().to_owned()).into_query();
-        for row in transaction.query_all(statement.returning_col(tool_usage::Column::Id)).await? {
-            inserted.insert(row.try_get("", "id")?);
-        }
+    for row in transaction.query_all(statement.returning_col(Column::Id)).await? {
+        inserted.insert(row.try_get("", "id")?);
     }
     // The first of two with the same id is the one that was stored.
     let fresh: Vec<&tool_usage::Model> = batch.iter().filter(|row| inserted.remove(&row.id)).collect();
     roll_up(&transaction, &fresh).await?;
     transaction.commit().await
+}
+
+/// Inserts the rows that are not there yet; how many those were.
+async fn store(transaction: &DatabaseTransaction, batch: &[tool_usage::Model]) -> Result<u64, DbErr> {
+    let backend = transaction.get_database_backend();
+    let (mut rest, mut stored) = (batch, 0);
+    // Statements of few sizes: each is prepared once, and then known to the connection. To prepare one costs more than to run it.
+    while let Some(bits) = rest.len().checked_ilog2() {
+        let (rows, behind) = rest.split_at(1 << bits);
+        rest = behind;
+        let values: Vec<Value> = rows.iter().flat_map(|row| Column::iter().map(|column| row.get(column))).collect();
+        let statement = Statement::from_sql_and_values(backend, insert_sql(backend, rows.len()), values);
+        stored += transaction.execute_raw(statement).await?.rows_affected();
+    }
+    Ok(stored)
+}
+
+/// The statement for so many rows, its columns as [`Column`] has them.
+fn insert_sql(backend: DbBackend, rows: usize) -> String {
+    let columns: Vec<&str> = Column::iter().map(|column| column.as_str()).collect();
+    let mut sql = format!("insert into tool_usage ({}) values ", columns.join(", "));
+    for place in 1..=rows * columns.len() {
+        let before = match place % columns.len() {
+            1 if place == 1 => "(",
+            1 => "), (",
+            _ => ", ",
+        };
+        sql.push_str(before);
+        db::push_place(&mut sql, backend, place);
+    }
+    sql.push_str(") on conflict (id) do nothing");
+    sql
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_statement_has_a_place_for_each_value() {
+        let columns = Column::iter().count();
+        let sql = insert_sql(DbBackend::Postgres, 2);
+        assert!(sql.starts_with("insert into tool_usage (id, client_id, token_id, ") && sql.ends_with(&format!(", ${}) on conflict (id) do nothing", columns * 2)), "{sql}");
+        assert_eq!((sql.matches('(').count(), sql.matches(&format!("), (${}, ", columns + 1)).count()), (4, 1), "{sql}");
+        assert!(columns * BATCH_RECORDS_MAX < 32_766, "SQLite's limit on parameters");
+    }
 }

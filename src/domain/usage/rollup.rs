@@ -9,12 +9,12 @@ use std::fmt::Write;
 
 use chrono::{DateTime, Utc};
 use migration::rollups::{PARTS, TIME_BOUNDS_US, column};
-use sea_orm::{ConnectionTrait, DatabaseTransaction, DbErr, Statement, Value};
+use sea_orm::{ConnectionTrait, DatabaseTransaction, DbBackend, DbErr, Statement, Value};
 use uuid::Uuid;
 
 use super::Outcome;
 use crate::clock::{billing_day, hour_number};
-use crate::db::entities::tool_usage;
+use crate::db::{self, entities::tool_usage};
 
 /// Everybody's sums stand under this id, which no tenant has.
 pub(in crate::domain) const EVERYBODY: Uuid = Uuid::nil();
@@ -128,13 +128,14 @@ impl Sums {
         while rows.peek().is_some() {
             let size = CHUNKS.into_iter().find(|size| *size <= rows.len()).unwrap_or(1);
             let values: Vec<Value> = rows.by_ref().take(size).flatten().collect();
-            transaction.execute_raw(Statement::from_sql_and_values(transaction.get_database_backend(), self.sql(size), values)).await?;
+            let backend = transaction.get_database_backend();
+            transaction.execute_raw(Statement::from_sql_and_values(backend, self.sql(backend, size), values)).await?;
         }
         Ok(())
     }
 
     /// Inserts so many rows, or adds them to those that are there.
-    fn sql(&self, rows: usize) -> String {
+    fn sql(&self, backend: DbBackend, rows: usize) -> String {
         let Self { table, key, added, latest, timed } = self;
         let mut added: Vec<String> = added.iter().map(|name| (*name).to_owned()).collect();
         if *timed {
@@ -143,12 +144,18 @@ impl Sums {
         let columns: Vec<&str> = key.iter().copied().chain(added.iter().map(String::as_str)).chain(*latest).collect();
         let mut sql = format!("insert into {table} ({}) values ", columns.join(", "));
         for row in 0..rows {
-            let places: Vec<String> = (1..=columns.len()).map(|place| format!("${}", row * columns.len() + place)).collect();
-            let _ = write!(sql, "{}({})", if row == 0 { "" } else { ", " }, places.join(", "));
+            for place in 1..=columns.len() {
+                sql.push_str(match (row, place) {
+                    (0, 1) => "(",
+                    (_, 1) => "), (",
+                    _ => ", ",
+                });
+                db::push_place(&mut sql, backend, row * columns.len() + place);
+            }
         }
         let mut changes: Vec<String> = added.iter().map(|name| format!("{name} = {table}.{name} + excluded.{name}")).collect();
         changes.extend(latest.map(|name| format!("{name} = case when excluded.{name} > {table}.{name} then excluded.{name} else {table}.{name} end")));
-        let _ = write!(sql, " on conflict ({}) do update set {}", key.join(", "), changes.join(", "));
+        let _ = write!(sql, ") on conflict ({}) do update set {}", key.join(", "), changes.join(", "));
         sql
     }
 }
@@ -164,8 +171,8 @@ mod tests {
 
     #[test]
     fn few_statements_are_ever_made() {
-        assert!(HOURS.sql(2).starts_with("insert into usage_hours (client_id, hour, calls, failed) values ($1, $2, $3, $4), ($5, $6, $7, $8) on conflict"));
+        assert!(HOURS.sql(DbBackend::Postgres, 2).starts_with("insert into usage_hours (client_id, hour, calls, failed) values ($1, $2, $3, $4), ($5, $6, $7, $8) on conflict"));
         // SQLite's limit on parameters.
-        assert!(DAYS.sql(CHUNKS[0]).matches('$').count() < 32_766);
+        assert!(DAYS.sql(DbBackend::Sqlite, CHUNKS[0]).matches('?').count() < 32_766);
     }
 }

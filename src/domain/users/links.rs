@@ -2,7 +2,7 @@
 //! once and not for long.
 
 use chrono::{DateTime, Utc};
-use sea_orm::{ActiveModelTrait, ColumnTrait, DatabaseTransaction, EntityTrait, IntoActiveModel, PaginatorTrait, QueryFilter};
+use sea_orm::{ActiveModelTrait, ColumnTrait, DatabaseTransaction, EntityTrait, IntoActiveModel, PaginatorTrait, QueryFilter, QuerySelect};
 use secrecy::SecretString;
 use serde_json::json;
 
@@ -17,8 +17,11 @@ use crate::text::Language;
 
 /// How long links work, hours.
 const FIRST_HOURS: i64 = 24;
-const RESET_HOURS: i64 = 2;
+const RESET_HOURS: i64 = 1;
 const INVITE_HOURS: i64 = 7 * 24;
+const CONFIRM_HOURS: i64 = 48;
+/// A forgotten password is written about so often at most, minutes.
+const RESET_EVERY_MINUTES: i64 = 5;
 
 /// What a link is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,6 +32,10 @@ pub enum LinkPurpose {
     Invite,
     /// Sets a password.
     Reset,
+    /// Confirms the address of somebody who signs up.
+    Confirm,
+    /// Changes somebody's address to the one it was sent to.
+    Email,
 }
 
 impl LinkPurpose {
@@ -39,11 +46,13 @@ impl LinkPurpose {
             Self::First => "first",
             Self::Invite => "invite",
             Self::Reset => "reset",
+            Self::Confirm => "confirm",
+            Self::Email => "email",
         }
     }
 
     fn parse(text: &str) -> Option<Self> {
-        [Self::First, Self::Invite, Self::Reset].into_iter().find(|purpose| purpose.as_str() == text)
+        [Self::First, Self::Invite, Self::Reset, Self::Confirm, Self::Email].into_iter().find(|purpose| purpose.as_str() == text)
     }
 
     fn hours(self) -> i64 {
@@ -51,6 +60,7 @@ impl LinkPurpose {
             Self::First => FIRST_HOURS,
             Self::Invite => INVITE_HOURS,
             Self::Reset => RESET_HOURS,
+            Self::Confirm | Self::Email => CONFIRM_HOURS,
         }
     }
 }
@@ -79,6 +89,27 @@ pub enum NewLink {
         /// Whose.
         user: UserId,
     },
+    /// Whether the address of somebody who signs up is theirs.
+    Confirm {
+        /// Whose.
+        user: UserId,
+    },
+    /// Whether somebody's new address is theirs.
+    Email {
+        /// Whose.
+        user: UserId,
+        /// The new one.
+        email: String,
+    },
+}
+
+/// A link for a letter, and where the letter goes: the address as it is kept, never as somebody typed it.
+#[derive(Debug)]
+pub struct Addressed {
+    /// Where to.
+    pub email: String,
+    /// The text of the link.
+    pub link: SecretString,
 }
 
 /// A link that works, as its page shows it.
@@ -114,6 +145,25 @@ impl Users {
     /// # Errors
     /// A bad address, no such tenant or person, or the database.
     pub async fn link_make(&self, new: NewLink, actor: &Actor) -> Result<SecretString, UserError> {
+        let transaction = db::begin_write(&self.db).await?;
+        let secret = self.link_add(&transaction, new, actor).await?;
+        transaction.commit().await?;
+        Ok(secret)
+    }
+
+    /// Makes an invitation, and says where its letter goes.
+    ///
+    /// # Errors
+    /// It is no invitation, a bad address, no such tenant, or the database.
+    pub async fn invite(&self, new: NewLink, actor: &Actor) -> Result<Addressed, UserError> {
+        let email = match &new {
+            NewLink::InviteOperator { email } | NewLink::InviteMember { email, .. } => checked_email(email)?,
+            NewLink::First | NewLink::Reset { .. } | NewLink::Confirm { .. } | NewLink::Email { .. } => return Err(UserError::Unknown("invitation")),
+        };
+        Ok(Addressed { link: self.link_make(new, actor).await?, email })
+    }
+
+    pub(super) async fn link_add(&self, transaction: &DatabaseTransaction, new: NewLink, actor: &Actor) -> Result<SecretString, UserError> {
         let (secret, hash) = secret_make()?;
         let now = self.clock.now();
         let (purpose, user, tenant, email, role) = match new {
@@ -126,6 +176,8 @@ impl Users {
                 (LinkPurpose::Invite, None, Some(tenant), Some(checked_email(&email)?), Some(level.as_str()))
             }
             NewLink::Reset { user } => (LinkPurpose::Reset, Some(user), None, None, None),
+            NewLink::Confirm { user } => (LinkPurpose::Confirm, Some(user), None, None, None),
+            NewLink::Email { user, email } => (LinkPurpose::Email, Some(user), None, Some(checked_email(&email)?), None),
         };
         let row = user_links::Model {
             hash,
@@ -139,12 +191,11 @@ impl Users {
             used_at: None,
             created_at: now,
         };
-        let transaction = db::begin_write(&self.db).await?;
         if let Some(tenant) = tenant {
-            clients::Entity::find_by_id(tenant.uuid()).one(&transaction).await?.ok_or(UserError::Unknown("tenant"))?;
+            clients::Entity::find_by_id(tenant.uuid()).one(transaction).await?.ok_or(UserError::Unknown("tenant"))?;
         }
         if let Some(user) = user {
-            users::Entity::find_by_id(user.uuid()).one(&transaction).await?.ok_or(UserError::Unknown("user"))?;
+            users::Entity::find_by_id(user.uuid()).one(transaction).await?.ok_or(UserError::Unknown("user"))?;
         }
         // One at a time: a newer link takes the place of the older ones for the same.
         let same = user_links::Entity::delete_many().filter(user_links::Column::Purpose.eq(purpose.as_str())).filter(user_links::Column::UsedAt.is_null());
@@ -156,12 +207,11 @@ impl Users {
                 None => user_links::Column::Email.is_null(),
             }),
         };
-        same.exec(&transaction).await?;
-        row.into_active_model().insert(&transaction).await?;
+        same.exec(transaction).await?;
+        row.into_active_model().insert(transaction).await?;
         let after = json!({ "purpose": purpose.as_str(), "email": email, "role": role });
         let subject = user.map_or_else(|| email.clone().unwrap_or_default(), |user| user.to_string());
-        audit::record(&transaction, &self.clock, actor, Change { tenant, action: "link.make", subject, before: None, after: Some(after) }).await?;
-        transaction.commit().await?;
+        audit::record(transaction, &self.clock, actor, Change { tenant, action: "link.make", subject, before: None, after: Some(after) }).await?;
         Ok(secret)
     }
 
@@ -199,7 +249,9 @@ impl Users {
             (None, None) => None,
         };
         let account = owner.is_some();
-        Ok(Some(LinkView { purpose, email: owner.map(|owner| owner.email).or(link.email), tenant_name, account, expires_at: link.expires_at }))
+        // What a change of address is about is the new one.
+        let email = link.email.or(owner.map(|owner| owner.email));
+        Ok(Some(LinkView { purpose, email, tenant_name, account, expires_at: link.expires_at }))
     }
 
     /// Uses a link: the account is there, its password is the one given, and its owner is signed in.
@@ -208,6 +260,9 @@ impl Users {
     /// The link does not work, a value that is not acceptable, or the database. The link still works then.
     pub async fn link_use(&self, text: &str, joining: Joining, from: &SessionFrom) -> Result<NewSession, UserError> {
         let view = self.link_look(text).await?.ok_or(UserError::Unknown("link"))?;
+        if matches!(view.purpose, LinkPurpose::Confirm | LinkPurpose::Email) {
+            return Err(UserError::Unknown("link"));
+        }
         if view.purpose == LinkPurpose::Invite && view.account {
             return Err(invalid("email", "email_taken"));
         }
@@ -219,7 +274,8 @@ impl Users {
         let hash = self.passwords.choose(&joining.password, &email).await?;
         let transaction = db::begin_write(&self.db).await?;
         let link = self.link_take(&transaction, text).await?;
-        let user = match view.purpose {
+        let (user, done) = match view.purpose {
+            LinkPurpose::Confirm | LinkPurpose::Email => return Err(UserError::Unknown("link")),
             LinkPurpose::Reset => self.password_set(&transaction, &link, hash).await?,
             LinkPurpose::First | LinkPurpose::Invite => {
                 // Two people with two links, or the shell meanwhile: there is one first operator.
@@ -228,12 +284,12 @@ impl Users {
                 }
                 let role = if link.client_id.is_none() && link.role.as_deref() == Some(Role::Operator.as_str()) { Role::Operator } else { Role::Member };
                 let new = NewUser { email: email.clone(), name: joining.name, role, language: joining.language, password: None };
-                let row = self.insert(&transaction, &email, &new, Some(hash), &Actor(email.clone())).await?;
+                let row = self.insert(&transaction, &email, &new, Some(hash), "active", &Actor(email.clone())).await?;
                 self.membership_add(&transaction, &link, row.id.into(), &Actor(email)).await?;
-                row.id.into()
+                (row.id.into(), true)
             }
         };
-        let session = self.session_begin(&transaction, user, from).await?;
+        let session = self.session_begin(&transaction, user, from, done).await?;
         transaction.commit().await?;
         Ok(session)
     }
@@ -255,12 +311,35 @@ impl Users {
         Ok(tenant.into())
     }
 
+    /// A link for somebody who forgot their password, and the language of their letter; none where there is nobody who may sign in under that
+    /// address, or a link was made a moment ago. Whoever asks must not be told which.
+    ///
+    /// # Errors
+    /// The database.
+    pub async fn reset_ask(&self, email: &str) -> Result<Option<(Addressed, Language)>, UserError> {
+        let transaction = db::begin_write(&self.db).await?;
+        let active = users::Entity::find().filter(users::Column::Email.eq(super::normal_email(email))).filter(users::Column::Status.eq("active"));
+        // Nobody changes the address between here and the link.
+        let Some(user) = active.lock_exclusive().one(&transaction).await? else { return Ok(None) };
+        let since = self.clock.now() - chrono::Duration::minutes(RESET_EVERY_MINUTES);
+        let recent = user_links::Entity::find()
+            .filter(user_links::Column::UserId.eq(user.id))
+            .filter(user_links::Column::Purpose.eq(LinkPurpose::Reset.as_str()))
+            .filter(user_links::Column::CreatedAt.gt(since));
+        if recent.count(&transaction).await? > 0 {
+            return Ok(None);
+        }
+        let link = self.link_add(&transaction, NewLink::Reset { user: user.id.into() }, &Actor::service()).await?;
+        transaction.commit().await?;
+        Ok(Some((Addressed { email: user.email, link }, user.language.parse().unwrap_or_default())))
+    }
+
     fn works(&self, link: &user_links::Model) -> Option<LinkPurpose> {
         (link.used_at.is_none() && link.expires_at > self.clock.now()).then(|| LinkPurpose::parse(&link.purpose)).flatten()
     }
 
     /// Marks a link as used. Of two that use it at once, one finds it used.
-    async fn link_take(&self, transaction: &DatabaseTransaction, text: &str) -> Result<user_links::Model, UserError> {
+    pub(super) async fn link_take(&self, transaction: &DatabaseTransaction, text: &str) -> Result<user_links::Model, UserError> {
         let hash = secret_hash(text);
         let now = self.clock.now();
         let taken = user_links::Entity::update_many()
@@ -276,25 +355,29 @@ impl Users {
         user_links::Entity::find_by_id(hash).one(transaction).await?.ok_or(UserError::Unknown("link"))
     }
 
-    /// A new password by a link: whoever was signed in is not any more, and a lock is opened.
-    async fn password_set(&self, transaction: &DatabaseTransaction, link: &user_links::Model, hash: String) -> Result<UserId, UserError> {
+    /// A new password by a link: whoever was signed in is not any more, and a lock is opened, unless a second factor is still to be shown:
+    /// links must not be fresh guesses at it. Answers also whether the session may open at once.
+    async fn password_set(&self, transaction: &DatabaseTransaction, link: &user_links::Model, hash: String) -> Result<(UserId, bool), UserError> {
         let id = link.user_id.ok_or(UserError::Unknown("link"))?;
-        let mut user = users::Entity::find_by_id(id).one(transaction).await?.ok_or(UserError::Unknown("link"))?;
+        let mut user = super::locked(transaction, id.into()).await.map_err(|_| UserError::Unknown("link"))?;
         // A disabled account is opened by an operator, not by a link that was made before.
         if user.status == "disabled" {
             return Err(UserError::Unknown("link"));
         }
         user.password_hash = Some(hash);
         "active".clone_into(&mut user.status);
-        user.failed_signins = 0;
-        user.locked_until = None;
+        let done = user.totp_confirmed_at.is_none();
+        if done {
+            user.failed_signins = 0;
+            user.locked_until = None;
+        }
         user.updated_at = self.clock.now();
         let actor = Actor(user.email.clone());
         user.into_active_model().reset_all().update(transaction).await?;
         self.sessions_end(transaction, id.into(), None).await?;
         let change = Change { tenant: None, action: "user.password", subject: id.to_string(), before: None, after: Some(json!({ "by": "link" })) };
         audit::record(transaction, &self.clock, &actor, change).await?;
-        Ok(id.into())
+        Ok((id.into(), done))
     }
 
     async fn membership_add(&self, transaction: &DatabaseTransaction, link: &user_links::Model, user: UserId, actor: &Actor) -> Result<(), UserError> {

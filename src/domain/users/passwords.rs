@@ -145,4 +145,54 @@ mod tests {
         let fault = Argon2::default().verify_password(b"x", hash.as_str()).unwrap_err();
         assert!(matches!(fault, argon2::password_hash::Error::PasswordInvalid), "{fault}: it must be computed, not refused");
     }
+
+    /// Known or not, in or locked out: every way to a refusal goes through the hash. Where nobody may hash, all of them stop there.
+    #[tokio::test]
+    async fn nobody_is_refused_without_the_work() {
+        use super::super::{NewSignUp, NewUser, Role, SessionFrom, SignInRefusal, UserSettings, Users};
+        use crate::domain::audit::Actor;
+
+        let db = crate::db::connect(&"sqlite::memory:".to_owned().into(), 1).await.unwrap();
+        crate::db::migrate(&db).await.unwrap();
+        let settings = UserSettings {
+            session_idle_s: 60,
+            session_max_s: 60,
+            sign_in_failures_max: 1,
+            password_memory_kib: 64,
+            password_passes: 1,
+            passwords_at_once: 1,
+            operators_need_second_factor: false,
+        };
+        let (vault, clock) = (crate::domain::vault::Vault::from_keys(&[7; 32], None), crate::clock::Clock::fixed("2026-11-25T15:00:00Z".parse().unwrap()));
+        let tenants = crate::domain::tenants::Tenants::new(db.clone(), vault.clone(), clock.clone());
+        let users = Users::new(db, vault, clock, settings).unwrap();
+        for (email, password) in [("ana@ejemplo.do", Some(secret("caballo batería grapa"))), ("luis@ejemplo.do", None), ("eva@ejemplo.do", Some(secret("caballo batería grapa")))]
+        {
+            let new = NewUser { email: email.to_owned(), name: None, role: Role::Member, language: crate::text::Language::Es, password };
+            users.user_create(new, &Actor::service()).await.unwrap();
+        }
+        let from = SessionFrom { address: None, agent: None, previous: None };
+        // Eva is locked out.
+        for _ in 0..2 {
+            assert!(matches!(users.sign_in("eva@ejemplo.do", &secret("otra cosa distinta"), &from).await, Err(SignInRefusal::Refused)));
+        }
+        users.passwords.places.close();
+        for email in ["ana@ejemplo.do", "luis@ejemplo.do", "eva@ejemplo.do", "nadie@ejemplo.do", "no address"] {
+            let refusal = users.sign_in(email, &secret("otra cosa distinta"), &from).await.err();
+            assert!(matches!(refusal, Some(SignInRefusal::Unavailable(UserError::Busy))), "{email}");
+        }
+        for email in ["ana@ejemplo.do", "nadie@ejemplo.do"] {
+            let new = NewSignUp {
+                company: "Ferretería".to_owned(),
+                rnc: None,
+                plan: "gratis".to_owned(),
+                tools: Vec::new(),
+                name: "Ana".to_owned(),
+                email: email.to_owned(),
+                language: crate::text::Language::Es,
+                password: secret("otra cosa distinta"),
+            };
+            assert!(matches!(users.sign_up(&tenants, new).await, Err(UserError::Busy)), "{email}");
+        }
+    }
 }

@@ -86,6 +86,8 @@ pub(super) struct UserInner {
     pub(super) memberships: Vec<Membership>,
     pub(super) session: String,
     pub(super) version: i32,
+    pub(super) second_factor: bool,
+    pub(super) must_enrol: bool,
 }
 
 impl User {
@@ -137,6 +139,18 @@ impl User {
         self.inner.version
     }
 
+    /// Whether they sign in with a second factor.
+    #[must_use]
+    pub fn second_factor(&self) -> bool {
+        self.inner.second_factor
+    }
+
+    /// Whether they must set a second factor up before anything else: no other proof is given until they have.
+    #[must_use]
+    pub fn must_enrol(&self) -> bool {
+        self.inner.must_enrol
+    }
+
     /// Who a change is written down under.
     #[must_use]
     pub fn actor(&self) -> Actor {
@@ -146,13 +160,14 @@ impl User {
     /// The proof of being an operator, if they are one.
     #[must_use]
     pub fn operator(&self) -> Option<Operator> {
-        (self.inner.role == Role::Operator).then(|| Operator { user: self.clone() })
+        (self.inner.role == Role::Operator && !self.inner.must_enrol).then(|| Operator { user: self.clone() })
     }
 
     /// The proof that they may see that tenant, if they may. An operator may see all; whether there is such a tenant is not asked here.
     #[must_use]
     pub fn access(&self, tenant: TenantId) -> Option<TenantAccess> {
         let level = match self.inner.role {
+            Role::Operator if self.inner.must_enrol => return None,
             Role::Operator => Level::Operator,
             Role::Member => self.inner.memberships.iter().find(|membership| membership.tenant == tenant)?.level,
         };

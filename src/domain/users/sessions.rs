@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 use sea_orm::{ActiveModelTrait, ColumnTrait, DatabaseTransaction, EntityTrait, IntoActiveModel, QueryFilter, QueryOrder, QuerySelect};
-use secrecy::SecretString;
+use secrecy::{ExposeSecret, SecretString};
 
 use super::proofs::UserInner;
 use super::{Level, Membership, Role, User, UserError, Users, earlier, seconds, secret_hash, secret_make, secret_shaped};
@@ -20,6 +20,8 @@ const MEMBERSHIPS_PER_USER_MAX: u64 = 200;
 const SEEN_EVERY_S: i64 = 60;
 /// The longest name of a browser that is kept, characters.
 const AGENT_CHARS_MAX: usize = 200;
+/// Whoever has given the password has so long for the second factor, seconds.
+const SECOND_FACTOR_S: u64 = 600;
 /// Links are kept so long after their end, days: whoever comes late is told.
 const LINKS_KEPT_DAYS: i64 = 30;
 
@@ -40,6 +42,8 @@ pub struct NewSession {
     pub cookie: SecretString,
     /// Its end at the latest, seconds from now.
     pub max_age_s: u64,
+    /// Whether it waits for the second factor and opens nothing until then.
+    pub second_factor: bool,
 }
 
 /// A session as its owner sees it.
@@ -63,20 +67,31 @@ impl Users {
     /// # Errors
     /// The database.
     pub async fn session_find(&self, cookie: &str) -> Result<Option<User>, UserError> {
-        if !secret_shaped(cookie) {
-            return Ok(None);
-        }
-        let Some(session) = sessions::Entity::find_by_id(secret_hash(cookie)).one(&self.db).await? else { return Ok(None) };
+        if secret_shaped(cookie) { self.session_user(secret_hash(cookie), true).await } else { Ok(None) }
+    }
+
+    /// The same person as they are now; nobody when their session has ended. It does not count as a use of the session, so that what is open in a
+    /// browser does not keep it open for ever.
+    ///
+    /// # Errors
+    /// The database.
+    pub async fn session_look(&self, user: &User) -> Result<Option<User>, UserError> {
+        self.session_user(user.session().to_owned(), false).await
+    }
+
+    async fn session_user(&self, hash: String, used: bool) -> Result<Option<User>, UserError> {
+        let Some(session) = sessions::Entity::find_by_id(hash).one(&self.db).await? else { return Ok(None) };
         let now = self.clock.now();
         if !session.second_factor_done || now >= self.session_end(&session) {
             return Ok(None);
         }
         let Some(user) = users::Entity::find_by_id(session.user_id).filter(users::Column::Status.eq("active")).one(&self.db).await? else { return Ok(None) };
-        if (now - session.last_seen_at).num_seconds() >= SEEN_EVERY_S {
+        if used && (now - session.last_seen_at).num_seconds() >= SEEN_EVERY_S {
             let seen = sessions::Entity::update_many().col_expr(sessions::Column::LastSeenAt, sea_orm::sea_query::Expr::value(now));
             seen.filter(sessions::Column::Hash.eq(session.hash.clone())).exec(&self.db).await?;
         }
         let role = Role::parse(&user.role);
+        let second_factor = user.totp_confirmed_at.is_some();
         let memberships = if role == Role::Member { self.membership_list(user.id.into()).await? } else { Vec::new() };
         let inner = UserInner {
             id: user.id.into(),
@@ -87,6 +102,8 @@ impl Users {
             memberships,
             session: session.hash,
             version: user.version,
+            second_factor,
+            must_enrol: role == Role::Operator && self.settings.operators_need_second_factor && !second_factor,
         };
         Ok(Some(User { inner: Arc::new(inner) }))
     }
@@ -97,7 +114,8 @@ impl Users {
     /// The database.
     pub async fn session_list(&self, user: &User) -> Result<Vec<SessionView>, UserError> {
         let now = self.clock.now();
-        let own = sessions::Entity::find().filter(sessions::Column::UserId.eq(user.id().uuid())).order_by_desc(sessions::Column::CreatedAt);
+        let own = sessions::Entity::find().filter(sessions::Column::UserId.eq(user.id().uuid())).filter(sessions::Column::SecondFactorDone.eq(true));
+        let own = own.order_by_desc(sessions::Column::CreatedAt);
         let rows = own.limit(SESSIONS_PER_USER_MAX).all(&self.db).await?;
         let open = rows.into_iter().filter(|row| now < self.session_end(row));
         Ok(open.map(|row| SessionView { id: row.hash, address: row.address, agent: row.agent, created_at: row.created_at, last_seen_at: row.last_seen_at }).collect())
@@ -110,6 +128,16 @@ impl Users {
     pub async fn session_end_one(&self, user: &User, id: &str) -> Result<(), UserError> {
         let own = sessions::Entity::delete_many().filter(sessions::Column::UserId.eq(user.id().uuid())).filter(sessions::Column::Hash.eq(id));
         if own.exec(&self.db).await?.rows_affected == 0 { Err(UserError::Unknown("session")) } else { Ok(()) }
+    }
+
+    /// Ends all of one's own sessions but the one that asks.
+    ///
+    /// # Errors
+    /// The database.
+    pub async fn session_end_others(&self, user: &User) -> Result<(), UserError> {
+        let others = sessions::Entity::delete_many().filter(sessions::Column::UserId.eq(user.id().uuid())).filter(sessions::Column::Hash.ne(user.session()));
+        others.exec(&self.db).await?;
+        Ok(())
     }
 
     /// Signs out: ends the session one came with.
@@ -135,10 +163,10 @@ impl Users {
         Ok(())
     }
 
-    /// Begins a session.
-    pub(super) async fn session_begin(&self, transaction: &DatabaseTransaction, user: UserId, from: &SessionFrom) -> Result<NewSession, UserError> {
-        use secrecy::ExposeSecret;
-        let own = || sessions::Entity::find().filter(sessions::Column::UserId.eq(user.uuid()));
+    /// Begins a session; `done` is whether the second factor was shown, or none is needed.
+    pub(super) async fn session_begin(&self, transaction: &DatabaseTransaction, user: UserId, from: &SessionFrom, done: bool) -> Result<NewSession, UserError> {
+        // Those that wait make room for each other only: who knows the password alone throws nobody out.
+        let own = || sessions::Entity::find().filter(sessions::Column::UserId.eq(user.uuid())).filter(sessions::Column::SecondFactorDone.eq(done));
         if let Some(previous) = &from.previous {
             sessions::Entity::delete_by_id(secret_hash(previous.expose_secret())).exec(transaction).await?;
         }
@@ -148,18 +176,19 @@ impl Users {
         }
         let (cookie, hash) = secret_make()?;
         let now = self.clock.now();
+        let max_age_s = if done { self.settings.session_max_s } else { SECOND_FACTOR_S.min(self.settings.session_max_s) };
         let row = sessions::Model {
             hash,
             user_id: user.uuid(),
-            second_factor_done: true,
+            second_factor_done: done,
             address: from.address.clone(),
             agent: from.agent.as_ref().map(|agent| agent.chars().take(AGENT_CHARS_MAX).collect()),
             created_at: now,
             last_seen_at: now,
-            expires_at: now + seconds(self.settings.session_max_s),
+            expires_at: now + seconds(max_age_s),
         };
         row.into_active_model().insert(transaction).await?;
-        Ok(NewSession { cookie, max_age_s: self.settings.session_max_s })
+        Ok(NewSession { cookie, max_age_s, second_factor: !done })
     }
 
     /// Ends all sessions of somebody but one.

@@ -3,11 +3,12 @@
 //! An unknown address, a wrong password, a locked, disabled or unfinished account get the same answer after the same work. An attempt is
 //! counted before its password is looked at, so that many at once get no more guesses than one after the other.
 
-use sea_orm::{ActiveModelTrait, ColumnTrait, EntityTrait, IntoActiveModel, QueryFilter};
+use sea_orm::sea_query::Expr;
+use sea_orm::{ActiveModelTrait, ColumnTrait, EntityTrait, IntoActiveModel, QueryFilter, QuerySelect};
 use secrecy::SecretString;
 use serde_json::json;
 
-use super::{NewSession, SessionFrom, User, UserError, Users, invalid, normal_email};
+use super::{NewSession, SessionFrom, User, UserError, Users, invalid, locked, normal_email};
 use crate::db::{self, entities::users};
 use crate::domain::audit::{self, Actor, Change};
 
@@ -33,7 +34,8 @@ impl<E: Into<UserError>> From<E> for SignInRefusal {
 }
 
 impl Users {
-    /// Signs in: a new session, whatever the browser came with.
+    /// Signs in: a new session, whatever the browser came with. With a second factor it opens nothing yet ([`NewSession::second_factor`]), and
+    /// the attempt stays counted: whoever knows the password alone gets no fresh guesses at codes by typing it again.
     ///
     /// # Errors
     /// See [`SignInRefusal`].
@@ -45,16 +47,21 @@ impl Users {
         }
         let Some(counted) = counted else { return Err(SignInRefusal::Refused) };
         let transaction = db::begin_write(&self.db).await?;
-        let current = users::Entity::find_by_id(counted.id).one(&transaction).await?;
+        let current = users::Entity::find_by_id(counted.id).lock_exclusive().one(&transaction).await?;
         // Disabled, or given another password, while this one was being checked.
         let Some(mut user) = current.filter(|user| user.status == "active" && user.password_hash == counted.password_hash) else {
             return Err(SignInRefusal::Refused);
         };
+        if user.totp_confirmed_at.is_some() {
+            let session = self.session_begin(&transaction, user.id.into(), from, false).await?;
+            transaction.commit().await?;
+            return Ok(session);
+        }
         user.failed_signins = 0;
         user.locked_until = None;
         let (id, actor) = (user.id, Actor(user.email.clone()));
         user.into_active_model().reset_all().update(&transaction).await?;
-        let session = self.session_begin(&transaction, id.into(), from).await?;
+        let session = self.session_begin(&transaction, id.into(), from, true).await?;
         let change = Change { tenant: None, action: "user.sign_in", subject: id.to_string(), before: None, after: Some(json!({ "address": from.address })) };
         audit::record(&transaction, &self.clock, &actor, change).await?;
         transaction.commit().await?;
@@ -66,16 +73,10 @@ impl Users {
     /// # Errors
     /// The current one does not fit, the new one is not acceptable, or the database.
     pub async fn password_change(&self, user: &User, current: &SecretString, new: &SecretString) -> Result<(), UserError> {
-        let row = users::Entity::find_by_id(user.id().uuid()).one(&self.db).await?.ok_or(UserError::Unknown("user"))?;
-        // A stolen session must not be a way to guess: the same count and the same wait as at the door.
-        let counted = self.attempt_count(&row.email).await?;
-        let hash = counted.as_ref().and_then(|row| row.password_hash.as_deref());
-        if !self.passwords.fits(current, hash).await? {
-            return Err(invalid("current", "password_wrong"));
-        }
+        self.password_again(user, current).await?;
         let hash = self.passwords.choose(new, user.email()).await?;
         let transaction = db::begin_write(&self.db).await?;
-        let mut row = users::Entity::find_by_id(user.id().uuid()).one(&transaction).await?.ok_or(UserError::Unknown("user"))?;
+        let mut row = locked(&transaction, user.id()).await?;
         row.password_hash = Some(hash);
         row.failed_signins = 0;
         row.locked_until = None;
@@ -88,14 +89,27 @@ impl Users {
         Ok(())
     }
 
+    /// Whether somebody who is signed in knows their password: asked before what a stolen session must not do. It must be no way to guess
+    /// either: the same count and the same wait as at the door.
+    pub(super) async fn password_again(&self, user: &User, current: &SecretString) -> Result<(), UserError> {
+        let row = users::Entity::find_by_id(user.id().uuid()).one(&self.db).await?.ok_or(UserError::Unknown("user"))?;
+        let counted = self.attempt_count(&row.email).await?;
+        let hash = counted.as_ref().and_then(|row| row.password_hash.as_deref());
+        if !self.passwords.fits(current, hash).await? {
+            return Err(invalid("current", "password_wrong"));
+        }
+        let known = users::Entity::update_many()
+            .col_expr(users::Column::FailedSignins, Expr::value(0))
+            .col_expr(users::Column::LockedUntil, Expr::value(None::<chrono::DateTime<chrono::Utc>>));
+        known.filter(users::Column::Id.eq(user.id().uuid())).exec(&self.db).await?;
+        Ok(())
+    }
+
     /// Counts an attempt; the account, if this attempt may be looked at.
-    async fn attempt_count(&self, email: &str) -> Result<Option<users::Model>, UserError> {
+    pub(super) async fn attempt_count(&self, email: &str) -> Result<Option<users::Model>, UserError> {
         let now = self.clock.now();
         let transaction = db::begin_write(&self.db).await?;
-        let open = {
-            use sea_orm::QuerySelect;
-            users::Entity::find().filter(users::Column::Email.eq(email)).filter(users::Column::Status.eq("active")).lock_exclusive().one(&transaction).await?
-        };
+        let open = users::Entity::find().filter(users::Column::Email.eq(email)).filter(users::Column::Status.eq("active")).lock_exclusive().one(&transaction).await?;
         let open = open.filter(|user| user.locked_until.is_none_or(|until| until <= now));
         let Some(mut user) = open else {
             transaction.commit().await?;

@@ -36,6 +36,7 @@ pub(crate) mod mcp;
 pub(crate) mod odoo;
 pub(crate) mod portal;
 pub(crate) mod process;
+pub(crate) mod smtp;
 
 /// The master key of test services.
 pub(crate) const VAULT_KEY: [u8; 32] = [7; 32];
@@ -263,9 +264,12 @@ impl TestApp {
 /// Settings as the command line would give them, with quick flushes.
 pub(crate) fn config(folder: &Path, database_url: &SecretString, settings: &[&str]) -> Config {
     let folder = folder.display().to_string();
-    let mut line = vec!["dunet", "--data-dir", &folder, "--database-url", database_url.expose_secret(), "--allow-private-odoo", "--usage-flush-ms", "20", "--watch-ms", "100"];
+    let mut line = vec!["dunet", "--data-dir", &folder, "--database-url", database_url.expose_secret(), "--allow-private-odoo", "--usage-flush-ms", "20"];
     // Passwords of tests are not worth the time.
     line.extend(["--password-memory-kib", "64", "--password-passes", "1"]);
+    if !settings.contains(&"--watch-ms") {
+        line.extend(["--watch-ms", "100"]);
+    }
     // Stories repeat themselves; the one about repetitions sets it.
     if !settings.contains(&"--repeated-calls-per-minute") {
         line.extend(["--repeated-calls-per-minute", "0"]);

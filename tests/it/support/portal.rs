@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Mutex;
+use std::time::Duration;
 
 use dunet::domain::users::{Level, NewLink, NewUser, Role};
 use dunet::ids::TenantId;
@@ -85,6 +86,19 @@ impl Browser {
         self.send(request).await
     }
 
+    /// Sends a form with files, its parts in that order: name, file's name if it is one, content.
+    pub(crate) async fn upload(&self, path: &str, parts: &[(&str, Option<&str>, &[u8])]) -> Page {
+        let mut body = Vec::new();
+        for (name, file, content) in parts {
+            let file = file.map(|file| format!("; filename=\"{file}\"\r\nContent-Type: application/zip")).unwrap_or_default();
+            body.extend_from_slice(format!("--xyz\r\nContent-Disposition: form-data; name=\"{name}\"{file}\r\n\r\n").as_bytes());
+            body.extend_from_slice(content);
+            body.extend_from_slice(b"\r\n");
+        }
+        body.extend_from_slice(b"--xyz--\r\n");
+        self.send(self.http.post(format!("{}{path}", self.base)).header(header::CONTENT_TYPE, "multipart/form-data; boundary=xyz").body(body)).await
+    }
+
     /// Opens the page `on` and sends a form from it to `path`, with its hidden `csrf`.
     pub(crate) async fn post(&self, on: &str, path: &str, fields: &[(&str, &str)]) -> Page {
         let csrf = self.get(on).await.hidden("csrf");
@@ -98,10 +112,20 @@ impl Browser {
         self.post("/admin/entrar", "/admin/entrar", &[("email", email), ("password", password)]).await
     }
 
-    async fn send(&self, request: reqwest::RequestBuilder) -> Page {
+    /// Opens an event stream, as a page's script does; `last` is the last event's id of somebody who comes back.
+    pub(crate) async fn stream(&self, path: &str, last: Option<&str>) -> Events {
+        let request = self.http.get(format!("{}{path}", self.base)).header(header::ACCEPT, "text/event-stream");
+        let request = last.iter().fold(request, |request, last| request.header("last-event-id", *last));
+        Events { response: self.with_cookies(request).send().await.expect("an answer"), rest: String::new() }
+    }
+
+    fn with_cookies(&self, request: reqwest::RequestBuilder) -> reqwest::RequestBuilder {
         let cookies = self.cookies.lock().expect("not poisoned").iter().map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>().join("; ");
-        let request = if cookies.is_empty() { request } else { request.header(header::COOKIE, cookies) };
-        let response = request.send().await.expect("an answer");
+        if cookies.is_empty() { request } else { request.header(header::COOKIE, cookies) }
+    }
+
+    async fn send(&self, request: reqwest::RequestBuilder) -> Page {
+        let response = self.with_cookies(request).send().await.expect("an answer");
         let (status, headers) = (response.status(), response.headers().clone());
         for set in headers.get_all(header::SET_COOKIE) {
             let text = set.to_str().expect("a text");
@@ -115,6 +139,67 @@ impl Browser {
         }
         // Slashes are escaped in templates; a browser reads them back.
         Page { status, headers, text: response.text().await.expect("a text").replace("&#x2f;", "/") }
+    }
+}
+
+/// An event stream that is open.
+pub(crate) struct Events {
+    pub response: reqwest::Response,
+    rest: String,
+}
+
+/// What a stream says.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Said {
+    pub event: String,
+    pub data: String,
+    pub id: String,
+}
+
+/// The longest wait for an event.
+const EVENT_WITHIN: Duration = Duration::from_secs(20);
+
+impl Events {
+    /// The next event that says something; none when the stream has ended.
+    pub(crate) async fn next(&mut self) -> Option<Said> {
+        loop {
+            while let Some((block, rest)) = self.rest.split_once("\n\n").map(|(block, rest)| (block.to_owned(), rest.to_owned())) {
+                self.rest = rest;
+                let mut said = Said::default();
+                let mut data = Vec::new();
+                for line in block.lines() {
+                    match line.split_once(':').map(|(name, value)| (name, value.strip_prefix(' ').unwrap_or(value))) {
+                        Some(("event", value)) => value.clone_into(&mut said.event),
+                        Some(("id", value)) => value.clone_into(&mut said.id),
+                        Some(("data", value)) => data.push(value),
+                        _ => {}
+                    }
+                }
+                if !said.event.is_empty() {
+                    said.data = data.join("\n").replace("&#x2f;", "/");
+                    return Some(said);
+                }
+            }
+            let chunk = tokio::time::timeout(EVENT_WITHIN, self.response.chunk()).await.expect("an event in time");
+            // A connection that is cut is an end too.
+            match chunk {
+                Ok(Some(chunk)) => self.rest.push_str(std::str::from_utf8(&chunk).expect("whole characters")),
+                Ok(None) | Err(_) => return None,
+            }
+        }
+    }
+
+    /// Everything up to the event that has that in it.
+    pub(crate) async fn until(&mut self, text: &str) -> Vec<Said> {
+        let mut all = Vec::new();
+        while let Some(said) = self.next().await {
+            let found = said.data.contains(text);
+            all.push(said);
+            if found {
+                return all;
+            }
+        }
+        panic!("the stream ended without {text}: {all:?}");
     }
 }
 

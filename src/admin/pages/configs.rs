@@ -1,0 +1,127 @@
+//! The settings that the operator changes while the service runs: a form for each group, the fault beside its field.
+
+use std::collections::BTreeMap;
+
+use axum::http::StatusCode;
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+
+use crate::admin::Cx;
+use crate::admin::cx::{Answer, Flash};
+use crate::admin::error::PageError;
+use crate::admin::forms::{Faults, Form};
+use crate::domain::plans::plan_rows;
+use crate::domain::settings::{Fault, Key, SettingsError, SignUp};
+use crate::domain::users::Operator;
+
+const PATH: &str = "/admin/configs";
+const TEMPLATE: &str = "pages/configs.html";
+
+/// The fields of one group; those of the others are absent and stay as they are.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct GroupForm {
+    /// When the settings that the page showed were edited; empty is never.
+    seen: String,
+    public_mail: Option<String>,
+    maintenance: Option<String>,
+    sign_up: Option<String>,
+    sign_up_plan: Option<String>,
+    tool_calls_per_hour: Option<String>,
+    usd_rate: Option<String>,
+    itbis_percent: Option<String>,
+    usage_retention_days: Option<String>,
+}
+
+#[derive(Serialize)]
+struct View {
+    values: BTreeMap<&'static str, String>,
+    faults: Faults,
+    seen: String,
+    edited_at: String,
+    sign_ups: [&'static str; 3],
+    plans: Vec<Plan>,
+    retention_days: u32,
+    public_url: String,
+}
+
+#[derive(Serialize)]
+struct Plan {
+    value: String,
+    text: String,
+}
+
+pub(super) async fn show(cx: Cx, _: Operator) -> Answer {
+    page(&cx, StatusCode::OK, &[], Faults::default()).await
+}
+
+pub(super) async fn save(cx: Cx, operator: Operator, Form(form): Form<GroupForm>) -> Answer {
+    let seen = match form.seen.as_str() {
+        "" => None,
+        text => Some(text.parse::<DateTime<Utc>>().map_err(|_| PageError::BadForm)?),
+    };
+    let changes = form.changes();
+    let plan = changes.iter().find(|(key, _)| *key == Key::SignUpPlan).map(|(_, plan)| plan.trim());
+    if let Some(plan) = plan
+        && !plan.is_empty()
+        && !plan_rows(&cx.state().db).await.map_err(PageError::internal)?.iter().any(|row| row.code == plan)
+    {
+        return page(&cx, StatusCode::UNPROCESSABLE_ENTITY, &changes, Faults::one(&cx, Key::SignUpPlan.as_str(), "choice")).await;
+    }
+    match cx.state().settings.edit(&changes, seen, &operator.actor()).await {
+        Ok(()) => cx.redirect_saying(PATH, &Flash::ok("saved")),
+        Err(SettingsError::Invalid { key, fault }) => page(&cx, StatusCode::UNPROCESSABLE_ENTITY, &changes, Faults::one(&cx, key.as_str(), fault_key(key, fault))).await,
+        Err(SettingsError::Stale) => Err(PageError::Stale),
+        Err(error @ SettingsError::Db(_)) => Err(PageError::internal(error)),
+    }
+}
+
+/// The sentence of what is wrong with a setting.
+fn fault_key(key: Key, fault: Fault) -> &'static str {
+    match (fault, key) {
+        (Fault::Mail, _) => "email",
+        (Fault::Choice, _) => "choice",
+        (Fault::Text, _) => "notice",
+        (_, Key::UsageRetentionDays) => "retention_days",
+        (_, Key::UsdRate) => "usd_rate",
+        (_, Key::ItbisPercent) => "percent",
+        (Fault::Number | Fault::Range, _) => "whole_number",
+    }
+}
+
+/// The page; `typed` stands in for what is stored.
+async fn page(cx: &Cx, status: StatusCode, typed: &[(Key, String)], faults: Faults) -> Answer {
+    let state = cx.state();
+    let now = state.settings.get();
+    let mut values: BTreeMap<&'static str, String> = Key::ALL.into_iter().map(|key| (key.as_str(), now.field(key))).collect();
+    values.extend(typed.iter().map(|(key, value)| (key.as_str(), value.clone())));
+    let plans = plan_rows(&state.db).await.map_err(PageError::internal)?;
+    let view = View {
+        values,
+        faults,
+        seen: now.edited_at.map(|at| at.to_rfc3339()).unwrap_or_default(),
+        edited_at: now.edited_at.map(|at| at.to_rfc3339()).unwrap_or_default(),
+        sign_ups: SignUp::ALL.map(SignUp::as_str),
+        plans: plans.into_iter().map(|plan| Plan { value: plan.code, text: plan.terms.name }).collect(),
+        retention_days: state.config.limits.usage_retention_days,
+        public_url: cx.inner.portal.inner.public_url.to_string(),
+    };
+    cx.page_with(status, TEMPLATE, view)
+}
+
+impl GroupForm {
+    fn changes(self) -> Vec<(Key, String)> {
+        let fields = [
+            (Key::PublicMail, self.public_mail),
+            (Key::Maintenance, self.maintenance),
+            (Key::SignUp, self.sign_up),
+            (Key::SignUpPlan, self.sign_up_plan),
+            (Key::ToolCallsPerHour, self.tool_calls_per_hour),
+            (Key::UsdRate, self.usd_rate),
+            (Key::ItbisPercent, self.itbis_percent),
+            (Key::UsageRetentionDays, self.usage_retention_days),
+        ];
+        // Browsers send line ends as CR LF.
+        fields.into_iter().filter_map(|(key, value)| Some((key, value?.replace("\r\n", "\n")))).collect()
+    }
+}
