@@ -226,7 +226,7 @@ fn day(language: Language, at: DateTime<Utc>) -> String {
     format!("{} {month} {}", at.day(), at.year())
 }
 
-fn moment(language: Language, at: DateTime<Utc>) -> String {
+pub(super) fn moment(language: Language, at: DateTime<Utc>) -> String {
     let local = at.with_timezone(&Santo_Domingo);
     format!("{}, {:02}:{:02}", day(language, at), local.hour(), local.minute())
 }

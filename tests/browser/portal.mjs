@@ -223,7 +223,7 @@ export function inspectPlain() {
   const openers = new Set([...document.querySelectorAll("a[data-dialog][href]")].map((link) => link.dataset.dialog));
   for (const form of document.querySelectorAll("form")) {
     const dialog = form.closest("dialog");
-    const folded = form.closest("details:not([open])");
+    const folded = form.closest("details:not([open])") || [...document.querySelectorAll("[popovertarget]")].some((opener) => form.closest(`#${opener.getAttribute("popovertarget")}`));
     if (dialog ? !openers.has(`#${dialog.id}`) : !folded && !shown(form)) faults.push(`out of reach without script: the form to ${form.getAttribute("action")}`);
     if (!form.querySelector("button, input[type=submit], input[type=image]") && !document.querySelector(`[form="${form.id}"]`)) faults.push(`no button sends the form to ${form.getAttribute("action")}`);
   }

@@ -1,7 +1,7 @@
 //! The audit: who changed what, before and after, and whether its chains are whole. All of it for operators, a client's own on its page.
 
 use axum::extract::Query;
-use chrono::NaiveDate;
+use chrono::{DateTime, NaiveDate};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -13,7 +13,7 @@ use crate::admin::cx::{Answer, Flash, FlashKind, tenant_path};
 use crate::admin::error::PageError;
 use crate::admin::figures::written_day;
 use crate::admin::forms::Form;
-use crate::admin::render::money;
+use crate::admin::render::{moment, money};
 use crate::clock::day_start;
 use crate::domain::audit::{self, Broken, Verified};
 use crate::domain::reports::{AuditFilter, AuditRow, AuditScope, ClientFilter, ClientSort};
@@ -269,7 +269,7 @@ fn shown(cx: &Cx, field: &str, value: &Value) -> Option<String> {
         Value::Number(number) if field == "usd_rate_e4" => (number.as_f64().unwrap_or_default() / 10_000.0).to_string(),
         Value::Array(items) => items.iter().map(|item| item.as_str().map_or_else(|| item.to_string(), str::to_owned)).collect::<Vec<_>>().join(", "),
         Value::String(text) if field == "cutoff" => text.parse().map_or_else(|_| text.clone(), |day| written_day(cx.language(), day)),
-        Value::String(text) => text.clone(),
+        Value::String(text) => DateTime::parse_from_rfc3339(text).map_or_else(|_| text.clone(), |at| moment(cx.language(), at.to_utc())),
         other => other.to_string(),
     };
     if text.is_empty() { None } else { Some(text.chars().take(VALUE_CHARS_MAX).collect()) }
