@@ -33,7 +33,7 @@ export async function signUp(browser, service, { boss, who, rnc, screens }) {
     await phone.locator("#email").fill(who.email);
     await phone.locator("#password").fill("corta");
     await person.expecting(422, async () => {
-      await phone.locator("button[value=send]").click();
+      await phone.locator("button.btn-primary[value=send]").click();
       await phone.locator("#password-error").waitFor();
     });
     assert.equal(await phone.locator("#email").inputValue(), who.email);
@@ -41,7 +41,7 @@ export async function signUp(browser, service, { boss, who, rnc, screens }) {
   });
   await step("sign-up: it is sent, and says that somebody looks at it", async () => {
     await phone.locator("#password").fill(who.password);
-    await phone.locator("button[value=send]").click();
+    await phone.locator("button.btn-primary[value=send]").click();
     await phone.waitForURL("**/admin/registro/recibido");
     await look(person, "registro-recibido", { screens, quiet: true });
   });
