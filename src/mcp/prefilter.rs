@@ -100,7 +100,8 @@ pub(super) fn is_plain_call(headers: &HeaderMap, bytes: &[u8]) -> bool {
     let Ok(text) = std::str::from_utf8(bytes) else { return false };
     let Ok(head) = serde_json::from_str::<Head<'_>>(text) else { return false };
     let id = head.id.get();
-    let id_good = id.starts_with('"') || id.parse::<i64>().is_ok() || id.parse::<u64>().is_ok();
+    // `-0` is a fraction to serde_json, and a whole number to Rust.
+    let id_good = id.starts_with('"') || id != "-0" && (id.parse::<i64>().is_ok() || id.parse::<u64>().is_ok());
     let params_good = head.params.is_none_or(|params| params.get().starts_with('{'));
     let object = text.trim_start().starts_with('{');
     version_known && object && head.jsonrpc == "2.0" && head.method == "tools/call" && id_good && params_good && !is_odd(bytes) && takes_json(headers)
@@ -219,6 +220,7 @@ mod tests {
         for other in [r#"["2.0",1,"tools/call",{}]"#, r#"{"jsonrpc":"2.0","id":1.5,"method":"tools/call"}"#, r#"{"jsonrpc":"2.0","id":1,"method":"ping"}"#] {
             assert!(!plain(other), "{other}");
         }
+        assert!(!plain(r#"{"jsonrpc":"2.0","id":-0,"method":"tools/call"}"#));
         assert!(!plain(r#"{"jsonrpc":"2.0","id":1,"method":"tools/call","params":[]}"#));
         assert!(!plain(r#"{"jsonrpc":"2.0","id":1,"id":1,"method":"tools/call"}"#));
     }
