@@ -314,7 +314,7 @@ async fn an_answer_that_got_lost_blocks_the_key() {
             assert_eq!((orders(&there.odoo).await, there.proxy.seen("web_save")), (before + 1, 1), "{wire}: never sent again");
             // Rows are written in the journal's time: only this tenant's are counted, and the order of two batches is not promised.
             until("a row for each call", || async {
-                let rows = app.usage_rows(0).await.into_iter().filter(|row| row.tenant_id == there.id.uuid()).collect::<Vec<_>>();
+                let rows = app.usage_rows(0).await.into_iter().filter(|row| row.client_id == there.id.uuid()).collect::<Vec<_>>();
                 rows.len() == 5 && rows.iter().filter(|row| row.error_code.as_deref() == Some("resultado_desconocido")).count() == 4
             })
             .await;
