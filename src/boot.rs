@@ -265,13 +265,21 @@ async fn housekeeping(state: AppState, stop: CancellationToken) {
         if let Err(error) = state.tokens.last_used_flush().await {
             tracing::warn!(%error, "the last use of tokens could not be written");
         }
-        let days = state.settings.get().usage_retention_days.unwrap_or(state.config.limits.usage_retention_days);
-        match usage::prune(&state.db, state.clock.now(), days).await {
+        match calls_prune(&state).await {
             Ok(0) => {}
-            Ok(calls) => tracing::info!(calls, days, "old calls were removed; their sums stay"),
+            Ok(calls) => tracing::info!(calls, "old calls were removed; their sums stay"),
             Err(error) => tracing::warn!(%error, "old calls could not be removed"),
         }
     }
+}
+
+/// Removes calls that are older than the settings keep them, or the start says where they say nothing; answers how many.
+///
+/// # Errors
+/// The database.
+pub async fn calls_prune(state: &AppState) -> Result<u64, sea_orm::DbErr> {
+    let days = state.settings.get().usage_retention_days.unwrap_or(state.config.limits.usage_retention_days);
+    usage::prune(&state.db, state.clock.now(), days).await
 }
 
 async fn padron_fetch(state: AppState, stop: CancellationToken) {

@@ -1,6 +1,7 @@
 //! Templates: embedded, compiled when the service starts, one environment per language so that `t("key", fact=…)` speaks it also inside macros.
 //!
-//! Every page has, besides its view: `lang`, `theme`, `path`, `csrf`, `form_key`, `user`, `flash`, `nav`, `tabs`. Functions: `t`, `asset`. Filters:
+//! Every page has, besides its view: `lang`, `theme`, `path`, `csrf`, `form_key`, `user`, `flash`, `nav`, `tabs`, `maintenance`,
+//! `public_mail`. Functions: `t`, `asset`. Filters:
 //! `number`, `money` (cents), `moment` (date and time in Santo Domingo), `day`, and those of `figures.rs`. Undefined values are errors when shown; autoescaping is on.
 
 use std::sync::Arc;
@@ -87,6 +88,7 @@ impl Renderer {
     pub(super) fn render(&self, cx: &Cx, template: &str, view: Value) -> Result<String, Error> {
         let user = cx.user().map(|user| UserView { name: user.name(), email: user.email(), initials: initials(user.name()), operator: user.role() == Role::Operator });
         let menus = Menus::of(cx);
+        let settings = cx.state().settings.get();
         // The frame's names come first: a view cannot stand in for them.
         let frame = context! {
             lang => match cx.language() { Language::Es => "es-DO", Language::En => "en" },
@@ -97,6 +99,8 @@ impl Renderer {
             user => value(&user),
             flash => value(&cx.inner.flash.as_ref().map(|flash| flash.shown(cx.language()))),
             notices => value(&notices(cx)),
+            maintenance => settings.maintenance.as_deref().unwrap_or_default(),
+            public_mail => settings.public_mail.as_deref().unwrap_or_default(),
             nav => value(&menus.nav),
             tabs => value(&menus.tabs),
         };

@@ -65,6 +65,8 @@ pub enum Letter {
         /// Confirms.
         link: SecretString,
     },
+    /// Tries whether letters go out.
+    Test,
     /// To the old address: it was changed.
     EmailChanged {
         /// The new one.
@@ -85,6 +87,7 @@ impl Letter {
             Self::Invite { company: None, .. } => "invite_operator",
             Self::Email { .. } => "email",
             Self::EmailChanged { .. } => "email_changed",
+            Self::Test => "test",
         }
     }
 
@@ -93,12 +96,12 @@ impl Letter {
         let link = match self {
             Self::Reset { link } | Self::Confirm { link, .. } | Self::Invite { link, .. } | Self::Email { link } => link.expose_secret(),
             Self::Known { link } | Self::Approved { link, .. } => link,
-            Self::EmailChanged { .. } => "",
+            Self::EmailChanged { .. } | Self::Test => "",
         };
         let company = match self {
             Self::Confirm { company, .. } | Self::Approved { company, .. } => company,
             Self::Invite { company, .. } => company.as_deref().unwrap_or_default(),
-            Self::Reset { .. } | Self::Known { .. } | Self::Email { .. } | Self::EmailChanged { .. } => "",
+            Self::Reset { .. } | Self::Known { .. } | Self::Email { .. } | Self::EmailChanged { .. } | Self::Test => "",
         };
         let email = if let Self::EmailChanged { email } = self { email } else { "" };
         let facts = [("link", link), ("company", company), ("email", email)];
@@ -127,6 +130,7 @@ pub struct Mail {
 struct Inner {
     transport: AsyncSmtpTransport<Tokio1Executor>,
     from: Mailbox,
+    server: String,
     places: Arc<Semaphore>,
     failure: Mutex<Option<MailFailure>>,
     clock: Clock,
@@ -146,9 +150,10 @@ impl Mail {
         // The cause may hold the password.
         let builder =
             AsyncSmtpTransport::<Tokio1Executor>::from_url(server.expose_secret()).ok().context("DUNET_SMTP_URL must be an address such as smtps://user:password@host")?;
+        let server = server_name(server);
         let hello = ClientId::Domain(from.email.domain().to_owned());
         let transport = builder.hello_name(hello).timeout(Some(TRY_MAX)).build();
-        let inner = Inner { transport, from, places: Arc::new(Semaphore::new(WAITING_MAX)), failure: Mutex::default(), clock, tasks };
+        let inner = Inner { transport, from, server, places: Arc::new(Semaphore::new(WAITING_MAX)), failure: Mutex::default(), clock, tasks };
         Ok(Self { inner: Some(Arc::new(inner)) })
     }
 
@@ -156,6 +161,24 @@ impl Mail {
     #[must_use]
     pub fn configured(&self) -> bool {
         self.inner.is_some()
+    }
+
+    /// By which server letters go out, without user and password, and in whose name; none where nothing is sent.
+    #[must_use]
+    pub fn route(&self) -> Option<(&str, String)> {
+        self.inner.as_ref().map(|inner| (inner.server.as_str(), inner.from.to_string()))
+    }
+
+    /// Sends a letter once and waits, so that who asks hears what came of it.
+    ///
+    /// # Errors
+    /// Why it did not go out, without addresses.
+    pub async fn try_once(&self, to: &str, language: Language, letter: &Letter) -> Result<(), String> {
+        let Some(inner) = &self.inner else { return Err("no server is configured".to_owned()) };
+        let message = inner.message(to, language, letter).map_err(|error| format!("{error:#}"))?;
+        inner.give(message).await.map_err(|refusal| refusal.cause)?;
+        inner.sent(letter.key());
+        Ok(())
     }
 
     /// The last letter that did not go out, if none has gone out since.
@@ -202,26 +225,33 @@ impl Inner {
     async fn deliver(&self, kind: &str, message: Message) {
         let mut waits = WAITS.iter();
         loop {
-            let error = match tokio::time::timeout(TRY_MAX, self.transport.send(message.clone())).await {
-                Ok(Ok(_)) => {
-                    *self.failure.lock().unwrap_or_else(PoisonError::into_inner) = None;
-                    tracing::info!(letter = kind, "a letter was sent");
-                    return;
-                }
-                Ok(Err(error)) if error.is_permanent() => {
-                    // The server's words may name the address: its code is enough.
-                    let code = error.status().map(|code| code.to_string()).unwrap_or_default();
-                    return self.failed(kind, &format!("the server refused it ({code})"));
-                }
-                Ok(Err(error)) => match error.status() {
-                    Some(code) => format!("the server put it off ({code})"),
-                    None => format!("{error}"),
-                },
-                Err(_) => "the server did not answer in time".to_owned(),
+            let refusal = match self.give(message.clone()).await {
+                Ok(()) => return self.sent(kind),
+                Err(refusal) => refusal,
             };
-            let Some(wait) = waits.next() else { return self.failed(kind, &error) };
+            let Some(wait) = waits.next().filter(|_| !refusal.for_good) else { return self.failed(kind, &refusal.cause) };
             tokio::time::sleep(*wait).await;
         }
+    }
+
+    /// Gives it to the server once.
+    async fn give(&self, message: Message) -> Result<(), Refusal> {
+        let refusal = |for_good: bool, cause: String| Err(Refusal { for_good, cause });
+        match tokio::time::timeout(TRY_MAX, self.transport.send(message)).await {
+            Ok(Ok(_)) => Ok(()),
+            // The server's words may name the address: its code is enough.
+            Ok(Err(error)) if error.is_permanent() => refusal(true, format!("the server refused it ({})", error.status().map(|code| code.to_string()).unwrap_or_default())),
+            Ok(Err(error)) => match error.status() {
+                Some(code) => refusal(false, format!("the server put it off ({code})")),
+                None => refusal(false, format!("{error}")),
+            },
+            Err(_) => refusal(false, "the server did not answer in time".to_owned()),
+        }
+    }
+
+    fn sent(&self, kind: &str) {
+        *self.failure.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        tracing::info!(letter = kind, "a letter was sent");
     }
 
     fn failed(&self, kind: &str, cause: &str) {
@@ -229,6 +259,19 @@ impl Inner {
         let failure = MailFailure { at: self.clock.now(), cause: cause.chars().take(CAUSE_CHARS_MAX).collect() };
         *self.failure.lock().unwrap_or_else(PoisonError::into_inner) = Some(failure);
     }
+}
+
+/// Why the server did not take a letter.
+struct Refusal {
+    for_good: bool,
+    cause: String,
+}
+
+/// `host:port` of the address of a server, which may hold a password.
+fn server_name(server: &SecretString) -> String {
+    let Ok(url) = server.expose_secret().parse::<url::Url>() else { return String::new() };
+    let host = url.host_str().unwrap_or_default();
+    url.port().map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"))
 }
 
 #[cfg(test)]
@@ -247,6 +290,7 @@ mod tests {
             Letter::Invite { link: link(), company: None },
             Letter::Email { link: link() },
             Letter::EmailChanged { email: "ana@ejemplo.do".to_owned() },
+            Letter::Test,
         ]
     }
 
@@ -257,7 +301,11 @@ mod tests {
             assert_ne!(es, en, "{}", letter.key());
             for (subject, body) in [es, en] {
                 assert!(!subject.contains("portal.mail") && !subject.contains('\n') && !body.contains("portal.mail"), "{subject}\n{body}");
-                let wanted = if matches!(letter, Letter::EmailChanged { .. }) { "ana@ejemplo.do" } else { "https://mcp.example.do/admin/en" };
+                let wanted = match letter {
+                    Letter::EmailChanged { .. } => "ana@ejemplo.do",
+                    Letter::Test => "Dunet",
+                    _ => "https://mcp.example.do/admin/en",
+                };
                 assert!(body.contains(wanted) && body.lines().all(|line| line.chars().count() <= 400), "{body}");
                 assert_eq!(body.matches("https://").count(), usize::from(wanted.starts_with("https")), "a company's name is not a template: {body}");
             }

@@ -5,6 +5,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::audit::{self, Actor, Change};
+use super::settings::Settings;
 use crate::clock::Clock;
 use crate::db::{
     self,
@@ -97,6 +98,9 @@ pub enum PlanError {
         /// How many.
         clients: u64,
     },
+    /// Who registers gets it.
+    #[error("plan {0} is that of who signs up: choose another one in the settings first")]
+    SignUp(String),
     /// A field that is not acceptable: its name.
     #[error("{0} is not acceptable")]
     Invalid(&'static str),
@@ -171,13 +175,16 @@ pub async fn plan_edit(db: &DatabaseConnection, clock: &Clock, code: &str, versi
     Ok(version + 1)
 }
 
-/// Removes a plan that nobody has.
+/// Removes a plan that nobody has, and that nobody gets who signs up.
 ///
 /// # Errors
 /// See [`PlanError`].
 pub async fn plan_delete(db: &DatabaseConnection, clock: &Clock, code: &str, actor: &Actor) -> Result<(), PlanError> {
     let transaction = db::begin_write(db).await?;
     let before = locked(&transaction, code).await?;
+    if Settings::stored(&transaction).await?.sign_up_plan == code {
+        return Err(PlanError::SignUp(code.to_owned()));
+    }
     let clients = clients::Entity::find().filter(clients::Column::PlanCode.eq(code)).count(&transaction).await?;
     if clients > 0 {
         return Err(PlanError::InUse { code: code.to_owned(), clients });
@@ -187,7 +194,9 @@ pub async fn plan_delete(db: &DatabaseConnection, clock: &Clock, code: &str, act
     Ok(transaction.commit().await?)
 }
 
+/// The chain first, as an edit of the settings does: nobody makes it the plan of sign-ups meanwhile.
 async fn locked(transaction: &DatabaseTransaction, code: &str) -> Result<plans::Model, PlanError> {
+    audit::chain_lock(transaction, None).await?;
     let row = plans::Entity::find_by_id(code.to_owned()).lock_exclusive().one(transaction).await?;
     row.ok_or_else(|| PlanError::Unknown(code.to_owned()))
 }

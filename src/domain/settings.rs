@@ -9,14 +9,17 @@ use arc_swap::ArcSwap;
 use chrono::{DateTime, Utc};
 use rust_decimal::Decimal;
 use sea_orm::sea_query::OnConflict;
-use sea_orm::{DatabaseConnection, DbErr, EntityTrait, IntoActiveModel};
+use sea_orm::{ConnectionTrait, DatabaseConnection, DbErr, EntityTrait, IntoActiveModel};
 use serde::Serialize;
 use serde_json::Value;
 
 use super::audit::{self, Actor, Change};
 use super::usage::RETENTION_DAYS_MIN;
 use crate::clock::Clock;
-use crate::db::{self, entities::configs};
+use crate::db::{
+    self,
+    entities::{configs, plans},
+};
 
 /// The audit's word for an edit; other processes listen to it.
 pub(super) const ACTION: &str = "settings.edit";
@@ -103,7 +106,7 @@ pub struct Settings {
     pub public_mail: Option<String>,
     /// Whether strangers may register a company.
     pub sign_up: SignUp,
-    /// The plan of who registers; whether there is one of that code is looked at when somebody does.
+    /// The plan of who registers; it is not removed while it is that.
     pub sign_up_plan: String,
     /// How long single calls are kept, days; none follows `DUNET_USAGE_RETENTION_DAYS`.
     pub usage_retention_days: Option<u32>,
@@ -113,7 +116,7 @@ pub struct Settings {
     pub itbis_percent: Decimal,
     /// What everybody is told while the service is under maintenance; none when it is not.
     pub maintenance: Option<String>,
-    /// Calls an hour of a tool that is enabled for a new client.
+    /// Calls an hour with which the tools of a new client begin; who is there keeps theirs.
     pub tool_calls_per_hour: u32,
     /// When one was last edited, UTC: an edit names the moment it has seen.
     pub edited_at: Option<DateTime<Utc>>,
@@ -173,6 +176,14 @@ impl Settings {
             Key::ToolCallsPerHour => self.tool_calls_per_hour = given.map_or(Ok(default.tool_calls_per_hour), |text| whole(text, 1, TOOL_CALLS_PER_HOUR_MAX))?,
         }
         Ok(())
+    }
+
+    /// As they are stored.
+    ///
+    /// # Errors
+    /// The database.
+    pub(super) async fn stored(db: &impl ConnectionTrait) -> Result<Self, DbErr> {
+        Ok(Self::from_rows(configs::Entity::find().all(db).await?))
     }
 
     fn from_rows(rows: Vec<configs::Model>) -> Self {
@@ -250,8 +261,7 @@ impl SettingsStore {
     /// # Errors
     /// The database; the old ones stay.
     pub async fn load(&self) -> Result<(), DbErr> {
-        let rows = configs::Entity::find().all(&self.db).await?;
-        self.current.store(Arc::new(Settings::from_rows(rows)));
+        self.current.store(Arc::new(Settings::stored(&self.db).await?));
         Ok(())
     }
 
@@ -262,13 +272,17 @@ impl SettingsStore {
     pub async fn edit(&self, changes: &[(Key, String)], seen: Option<DateTime<Utc>>, actor: &Actor) -> Result<(), SettingsError> {
         let transaction = db::begin_write(&self.db).await?;
         audit::chain_lock(&transaction, None).await?;
-        let before = Settings::from_rows(configs::Entity::find().all(&transaction).await?);
+        let before = Settings::stored(&transaction).await?;
         if before.edited_at != seen {
             return Err(SettingsError::Stale);
         }
         let mut after = before.clone();
         for (key, value) in changes {
             after.set(*key, value).map_err(|fault| SettingsError::Invalid { key: *key, fault })?;
+        }
+        // Under the lock that removing a plan takes too (`plans::plan_delete`).
+        if changes.iter().any(|(key, _)| *key == Key::SignUpPlan) && plans::Entity::find_by_id(after.sign_up_plan.clone()).one(&transaction).await?.is_none() {
+            return Err(SettingsError::Invalid { key: Key::SignUpPlan, fault: Fault::Choice });
         }
         let now = self.clock.now();
         let (mut old, mut new) = (serde_json::Map::new(), serde_json::Map::new());

@@ -14,7 +14,7 @@ use crate::ids::TenantId;
 use crate::odoo::ProtocolChoice;
 use crate::text::Language;
 
-/// Calls an hour of one tool when nothing else is set.
+/// Calls an hour of one tool where neither the tenant nor the settings say another number.
 pub const TOOL_CALLS_PER_HOUR_DEFAULT: u32 = 1_000;
 
 /// Whether writes are previewed first.
@@ -94,6 +94,8 @@ pub struct Tenant {
     pub edited_at: DateTime<Utc>,
     /// Counts edits.
     pub version: i32,
+    /// Calls an hour of a tool without a limit of its own.
+    pub tool_calls_per_hour: u32,
     pub(super) data_key: Sealed,
     rows: HashMap<String, (bool, Permit)>,
 }
@@ -105,7 +107,7 @@ impl Tenant {
         match self.rows.get(tool) {
             Some((true, permit)) => self.within_plan(tool).then_some(*permit),
             Some((false, _)) => None,
-            None => self.plan.tools_max.is_none().then_some(Permit { write_policy: self.write_policy, calls_per_hour: TOOL_CALLS_PER_HOUR_DEFAULT }),
+            None => self.plan.tools_max.is_none().then_some(self.permit_default()),
         }
     }
 
@@ -125,8 +127,12 @@ impl Tenant {
     /// Whether that tool is switched on, and how it may be used then. What counts is [`Tenant::permit`]: the plan may allow fewer tools.
     #[must_use]
     pub fn tool_setting(&self, tool: &str) -> (bool, Permit) {
-        let default = Permit { write_policy: self.write_policy, calls_per_hour: TOOL_CALLS_PER_HOUR_DEFAULT };
-        self.rows.get(tool).copied().unwrap_or((self.plan.tools_max.is_none(), default))
+        self.rows.get(tool).copied().unwrap_or((self.plan.tools_max.is_none(), self.permit_default()))
+    }
+
+    /// Of a tool nothing was said about.
+    fn permit_default(&self) -> Permit {
+        Permit { write_policy: self.write_policy, calls_per_hour: self.tool_calls_per_hour }
     }
 
     /// A word that is another one after any change of its tools, its plan or its policy: a page that shows them notices that it is stale.
@@ -173,6 +179,7 @@ impl Tenant {
             odoo_requests_per_second: client.odoo_requests_per_second.and_then(|pace| u32::try_from(pace).ok()),
             edited_at: client.updated_at,
             version: client.version,
+            tool_calls_per_hour: u32::try_from(client.tool_calls_per_hour).unwrap_or_default(),
             data_key: Sealed(client.data_key_sealed),
             rows,
         }

@@ -243,7 +243,7 @@ impl Tenants {
     /// # Errors
     /// The plan allows no more tools, no such tenant, or the database.
     pub async fn tool_edit(&self, id: TenantId, tool: &str, edit: ToolEdit, actor: &Actor) -> Result<(), TenantError> {
-        let (_, plan) = self.client_find(id).await?;
+        let (client, plan) = self.client_find(id).await?;
         let plan = Plan::from(plan);
         let transaction = db::begin_write(&self.db).await?;
         let rows = client_tools::Entity::find().filter(client_tools::Column::ClientId.eq(id.uuid())).all(&transaction).await?;
@@ -258,7 +258,7 @@ impl Tenants {
         let merged = ToolEdit {
             // Setting a limit must not switch a tool on that the plan's default keeps off.
             enabled: edit.enabled.or_else(|| Some(before.map_or(plan.tools_max.is_none(), |row| row.enabled))),
-            calls_per_hour: edit.calls_per_hour.or_else(|| before.and_then(|row| u32::try_from(row.rate_limit_per_hour).ok())),
+            calls_per_hour: edit.calls_per_hour.or_else(|| u32::try_from(before.map_or(client.tool_calls_per_hour, |row| row.rate_limit_per_hour)).ok()),
             write_policy: edit.write_policy.or_else(|| before.and_then(|row| row.write_policy.as_deref().map(WritePolicy::parse))),
         };
         let before = before.map(tool_json);
@@ -372,6 +372,6 @@ fn public_json(row: &clients::Model) -> Value {
     json!({
         "name": row.name, "rnc": row.rnc, "status": row.status, "plan": row.plan_code, "language": row.language, "timezone": row.timezone,
         "write_policy": row.write_policy, "odoo_url": row.odoo_url, "odoo_database": row.odoo_database, "odoo_login": row.odoo_login,
-        "odoo_protocol": row.odoo_protocol,
+        "odoo_protocol": row.odoo_protocol, "tool_calls_per_hour": row.tool_calls_per_hour,
     })
 }

@@ -62,13 +62,18 @@ impl Readiness {
     }
 }
 
-/// Whether calls can be answered: 200 (`ok` or `degraded`) or 503 (`unavailable`). It tells strangers nothing but words of this list.
+/// Whether calls can be answered: 200 (`ok`, `degraded`, or `maintenance` while the operator says so to agents) or 503 (`unavailable`). It tells strangers nothing but words of this list.
 pub async fn ready(State(readiness): State<Readiness>) -> Response {
     let stopping = readiness.stopping.is_cancelled();
+    let maintenance = readiness.state.settings.get().maintenance.is_some();
     let checks = readiness.checks().await;
     let (status, word) = if stopping || !checks.database {
         // A service that is stopping takes no new calls: whoever sends it some should send them elsewhere.
         (StatusCode::SERVICE_UNAVAILABLE, "unavailable")
+    } else if maintenance {
+        // Ready in the balancer's sense: agents are told the operator's sentence, and people use the portal. A node that were taken out could tell
+        // nobody anything.
+        (StatusCode::OK, "maintenance")
     } else if checks.padron && checks.journal {
         (StatusCode::OK, "ok")
     } else {

@@ -1,8 +1,8 @@
 //! Door 1: agents. `/mcp` and `/mcp/token` are the same service; the second will never point to OAuth discovery, because some clients
 //! ignore a configured header as soon as discovery answers.
 //!
-//! The stack, outermost first: panic guard, time limit, host and origin, CORS for browsers, authentication, the tenant's rate, the pre-filter, usage, the
-//! short way for plain calls; then rmcp, which only `server.rs` knows.
+//! The stack, outermost first: panic guard, time limit, host and origin, CORS for browsers, maintenance, authentication, the tenant's rate, the
+//! pre-filter, usage, the short way for plain calls; then rmcp, which only `server.rs` knows.
 
 use axum::Router;
 use axum::http::StatusCode;
@@ -23,6 +23,7 @@ mod error;
 pub(crate) mod fuzzing;
 mod gate;
 mod json_rpc;
+mod maintenance;
 mod prefilter;
 mod server;
 mod usage;
@@ -41,6 +42,7 @@ pub fn router(state: &AppState, settings: &HttpSettings) -> Router {
         .layer(Around::new(http::TimeLimit { longest: settings.request_timeout, answer: too_slow }))
         .layer(Around::new(gate::Gate(Allowed::new(settings))))
         .layer(browsers::BrowsersLayer::new(settings))
+        .layer(Around::new(maintenance::Maintenance(state.settings.clone())))
         .layer(Around::new(auth::Authenticator::new(state.tokens.clone(), settings.failed_auth_per_minute, state.metrics.clone())))
         .layer(Around::new(auth::TenantRate::new(state.limits.clone())))
         .layer(Around::new(prefilter::Prefilter::new(settings.body_bytes_max)))

@@ -7,12 +7,13 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
 use crate::admin::Cx;
-use crate::admin::cx::{Answer, Flash};
+use crate::admin::cx::{Answer, Flash, FlashKind};
 use crate::admin::error::PageError;
 use crate::admin::forms::{Faults, Form};
+use crate::domain::mail::Letter;
 use crate::domain::plans::plan_rows;
 use crate::domain::settings::{Fault, Key, SettingsError, SignUp};
-use crate::domain::users::Operator;
+use crate::domain::users::{Operator, User};
 
 const PATH: &str = "/admin/configs";
 const TEMPLATE: &str = "pages/configs.html";
@@ -43,6 +44,9 @@ struct View {
     plans: Vec<Plan>,
     retention_days: u32,
     public_url: String,
+    /// The server of letters and their sender; empty where nothing is sent.
+    mail_server: String,
+    mail_from: String,
 }
 
 #[derive(Serialize)]
@@ -61,18 +65,19 @@ pub(super) async fn save(cx: Cx, operator: Operator, Form(form): Form<GroupForm>
         text => Some(text.parse::<DateTime<Utc>>().map_err(|_| PageError::BadForm)?),
     };
     let changes = form.changes();
-    let plan = changes.iter().find(|(key, _)| *key == Key::SignUpPlan).map(|(_, plan)| plan.trim());
-    if let Some(plan) = plan
-        && !plan.is_empty()
-        && !plan_rows(&cx.state().db).await.map_err(PageError::internal)?.iter().any(|row| row.code == plan)
-    {
-        return page(&cx, StatusCode::UNPROCESSABLE_ENTITY, &changes, Faults::one(&cx, Key::SignUpPlan.as_str(), "choice")).await;
-    }
     match cx.state().settings.edit(&changes, seen, &operator.actor()).await {
         Ok(()) => cx.redirect_saying(PATH, &Flash::ok("saved")),
         Err(SettingsError::Invalid { key, fault }) => page(&cx, StatusCode::UNPROCESSABLE_ENTITY, &changes, Faults::one(&cx, key.as_str(), fault_key(key, fault))).await,
         Err(SettingsError::Stale) => Err(PageError::Stale),
         Err(error @ SettingsError::Db(_)) => Err(PageError::internal(error)),
+    }
+}
+
+/// A letter to whoever asks, to see whether letters go out. Tried once, so that the page can say what came of it.
+pub(super) async fn mail_test(cx: Cx, user: User) -> Answer {
+    match cx.state().mail.try_once(user.email(), cx.language(), &Letter::Test).await {
+        Ok(()) => cx.redirect_saying(PATH, &Flash::ok("mail_test_sent").fact("email", user.email())),
+        Err(cause) => cx.redirect_saying(PATH, &Flash::new(FlashKind::Bad, "mail_test_failed").fact("cause", &cause)),
     }
 }
 
@@ -96,6 +101,7 @@ async fn page(cx: &Cx, status: StatusCode, typed: &[(Key, String)], faults: Faul
     let mut values: BTreeMap<&'static str, String> = Key::ALL.into_iter().map(|key| (key.as_str(), now.field(key))).collect();
     values.extend(typed.iter().map(|(key, value)| (key.as_str(), value.clone())));
     let plans = plan_rows(&state.db).await.map_err(PageError::internal)?;
+    let (mail_server, mail_from) = state.mail.route().map(|(server, from)| (server.to_owned(), from)).unwrap_or_default();
     let view = View {
         values,
         faults,
@@ -105,6 +111,8 @@ async fn page(cx: &Cx, status: StatusCode, typed: &[(Key, String)], faults: Faul
         plans: plans.into_iter().map(|plan| Plan { value: plan.code, text: plan.terms.name }).collect(),
         retention_days: state.config.limits.usage_retention_days,
         public_url: cx.inner.portal.inner.public_url.to_string(),
+        mail_server,
+        mail_from,
     };
     cx.page_with(status, TEMPLATE, view)
 }

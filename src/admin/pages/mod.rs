@@ -83,6 +83,7 @@ pub(super) fn register() -> Vec<Route> {
         Route::new("/admin/audit", Who::Operator).get(audit::all).menu("audit", "history"),
         Route::new("/admin/audit/verify", Who::Operator).post(audit::verify_all),
         Route::new("/admin/configs", Who::Operator).get(configs::show).post(configs::save).menu("configs", "settings"),
+        Route::new("/admin/configs/mail", Who::Operator).post(configs::mail_test).limited(),
         Route::new("/admin/clients/{id}", Who::Tenant).get(client::show).menu("summary", "gauge"),
         Route::new("/admin/clients/{id}/onboarding", Who::Tenant).get(onboarding::show).menu("onboarding", "list-checks"),
         Route::new("/admin/clients/{id}/odoo", Who::Tenant).get(client_odoo::show).menu("odoo", "plug"),

@@ -124,6 +124,7 @@ fn faults_of(cx: &Cx, error: PlanError) -> Result<Faults, PageError> {
             faults.say("confirm", cx.fill("portal.faults.plan_in_use", &[("clients", &clients.to_string())]));
             faults
         }
+        PlanError::SignUp(_) => Faults::one(cx, "confirm", "plan_sign_up"),
         PlanError::Unknown(_) => return Err(PageError::NotFound),
         PlanError::Stale { .. } => return Err(PageError::Stale),
         other @ PlanError::Db(_) => return Err(PageError::internal(other)),

@@ -56,6 +56,8 @@ pub struct Model {
     pub odoo_requests_per_second: Option<i32>,
     /// Counts edits, so that a stale page is noticed.
     pub version: i32,
+    /// Calls an hour of a tool without a limit of its own; what the settings said when it was added.
+    pub tool_calls_per_hour: i32,
 }
 
 /// What is read together with a tenant.

@@ -5,6 +5,7 @@ use sea_orm::{ActiveModelTrait, DatabaseTransaction, IntoActiveModel};
 use super::{NewTenant, ODOO_SECRET_FIELD, ProtocolChoice, TenantError, TenantHabits, Tenants, ToolEdit, checked_name, checked_rnc, checked_url, public_json, tool_row};
 use crate::db::{self, entities::clients};
 use crate::domain::audit::{self, Actor, Change};
+use crate::domain::settings::Settings;
 use crate::ids::TenantId;
 
 /// A tenant that was checked and is about to be added.
@@ -45,6 +46,8 @@ impl Tenants {
         {
             return Err(TenantError::TooManyTools { plan: plan.name, max, enabled: new.tools.len() });
         }
+        // Whoever adds it, a command too: what is stored, not what a process remembers.
+        let settings = Settings::stored(&self.db).await?;
         let id = TenantId::new();
         let now = self.clock.now();
         let data_key = self.vault.data_key_make(id)?;
@@ -71,6 +74,7 @@ impl Tenants {
             updated_at: now,
             odoo_requests_per_second: None,
             version: 1,
+            tool_calls_per_hour: i32::try_from(settings.tool_calls_per_hour).unwrap_or(i32::MAX),
         };
         Ok(PreparedTenant { row, tools: new.tools })
     }
@@ -79,9 +83,10 @@ impl Tenants {
     pub(in crate::domain) async fn tenant_insert(&self, transaction: &DatabaseTransaction, tenant: PreparedTenant, actor: &Actor) -> Result<TenantId, TenantError> {
         let id = TenantId::from(tenant.row.id);
         let after = public_json(&tenant.row);
+        let calls_per_hour = u32::try_from(tenant.row.tool_calls_per_hour).ok();
         tenant.row.into_active_model().insert(transaction).await?;
         for tool in &tenant.tools {
-            tool_row(id, tool, ToolEdit { enabled: Some(true), ..ToolEdit::default() }).insert(transaction).await?;
+            tool_row(id, tool, ToolEdit { enabled: Some(true), calls_per_hour, ..ToolEdit::default() }).insert(transaction).await?;
         }
         let change = Change { tenant: Some(id), action: "tenant.add", subject: id.to_string(), before: None, after: Some(after) };
         audit::record(transaction, &self.clock, actor, change).await?;

@@ -139,6 +139,7 @@ fn refused(cx: &Cx, answered: &Answered) -> (String, String) {
         StatusCode::UNAUTHORIZED => "refused_401",
         StatusCode::FORBIDDEN => "refused_403",
         StatusCode::TOO_MANY_REQUESTS => "refused_429",
+        StatusCode::SERVICE_UNAVAILABLE if cx.state().settings.get().maintenance.is_some() => "refused_maintenance",
         StatusCode::SERVICE_UNAVAILABLE => "refused_503",
         _ => "refused_other",
     };
