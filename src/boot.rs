@@ -265,6 +265,9 @@ async fn housekeeping(state: AppState, stop: CancellationToken) {
         if let Err(error) = state.tokens.last_used_flush().await {
             tracing::warn!(%error, "the last use of tokens could not be written");
         }
+        if let Err(error) = state.approvals.sweep().await {
+            tracing::warn!(%error, "writes that nobody approved in time could not be forgotten");
+        }
         match calls_prune(&state).await {
             Ok(0) => {}
             Ok(calls) => tracing::info!(calls, "old calls were removed; their sums stay"),

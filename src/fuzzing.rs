@@ -8,6 +8,7 @@ use std::sync::LazyLock;
 
 use crate::clock::Clock;
 use crate::dgii;
+use crate::domain::approvals::Approvals;
 use crate::domain::audit::Actor;
 use crate::domain::limits::{LimitSettings, Limits};
 use crate::domain::operations::Operations;
@@ -71,7 +72,9 @@ async fn room() -> anyhow::Result<confirm::fuzzing::Room> {
     let tokens = Tokens::new(db.clone(), tenants.clone(), clock.clone(), TokenMemory { fresh_s: 60, stale_s: 60, tokens_max: 10 });
     let limits = Limits::new(db.clone(), clock.clone(), LimitSettings { calls_per_minute: 60, burst_calls: 60, writes_per_hour: 60, repeats_per_minute: 0 });
     let callers = [caller(&tenants, &tokens, "uno").await?, caller(&tenants, &tokens, "dos").await?];
-    let writes = Writes::new(&vault, Operations::new(db, clock.clone()), limits, tokio_util::task::TaskTracker::new());
+    let operations = Operations::new(db.clone(), clock.clone());
+    let approvals = Approvals::new(db, clock.clone(), vault.clone(), tenants, operations.clone());
+    let writes = Writes::new(&vault, operations, approvals, limits, tokio_util::task::TaskTracker::new());
     Ok(confirm::fuzzing::Room::new(writes, callers, clock.now()))
 }
 

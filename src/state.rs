@@ -11,6 +11,7 @@ use crate::clock::Clock;
 use crate::config::Config;
 use crate::db;
 use crate::dgii::{Padron, PadronLimits};
+use crate::domain::approvals::Approvals;
 use crate::domain::changes::ChangeWatch;
 use crate::domain::connections::Connections;
 use crate::domain::lanes::{LaneSettings, Lanes};
@@ -65,6 +66,8 @@ pub struct AppState {
     pub padron_imports: PadronImports,
     /// Runs calls.
     pub dispatcher: Dispatcher,
+    /// Writes that wait for an owner.
+    pub approvals: Approvals,
     /// What pages show.
     pub reports: Reports,
     /// Monthly statements.
@@ -114,12 +117,14 @@ impl AppState {
         let tasks = TaskTracker::new();
         let padron_imports = PadronImports::new(db.clone(), clock.clone(), padron.clone(), tasks.clone(), config.padron.padron_rows_min, config.uploads_dir());
         let mail = Mail::new(config.smtp_url.as_ref(), config.mail_from.as_deref(), clock.clone(), tasks.clone())?;
+        let operations = Operations::new(db.clone(), clock.clone());
+        let approvals = Approvals::new(db.clone(), clock.clone(), vault.clone(), tenants.clone(), operations.clone());
         let dispatcher = Dispatcher::new(DispatcherParts {
             connections: connections.clone(),
             padron: padron.clone(),
             clock: clock.clone(),
             limits: call_limits.clone(),
-            writes: Writes::new(vault, Operations::new(db.clone(), clock.clone()), call_limits.clone(), tasks.clone()),
+            writes: Writes::new(vault, operations, approvals.clone(), call_limits.clone(), tasks.clone()),
             deadline: Duration::from_millis(limits.call_deadline_ms),
         });
         let settings = SettingsStore::new(db.clone(), clock.clone());
@@ -140,6 +145,7 @@ impl AppState {
             padron,
             padron_imports,
             dispatcher,
+            approvals,
             reports: Reports::new(db.clone(), clock.clone()),
             statements: Statements::new(db.clone(), clock.clone(), settings.clone()),
             settings,

@@ -12,6 +12,7 @@ mod m20261125_000007_reports;
 mod m20261125_000008_statements;
 mod m20261125_000011_operator_keys;
 mod m20261128_000021_tool_default;
+mod m20261128_000022_approvals;
 pub mod rollups;
 mod tables;
 
@@ -33,6 +34,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261125_000008_statements::Migration),
             Box::new(m20261125_000011_operator_keys::Migration),
             Box::new(m20261128_000021_tool_default::Migration),
+            Box::new(m20261128_000022_approvals::Migration),
         ]
     }
 }

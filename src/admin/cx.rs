@@ -1,6 +1,6 @@
 //! `Cx`: what a handler has of a request — who asks, in which language, and the means to answer with a page or a redirect.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
@@ -43,6 +43,8 @@ pub(super) struct CxInner {
     pub(super) theme: Option<&'static str>,
     pub(super) request_id: String,
     pub(super) from: SessionFrom,
+    /// Writes that wait for an owner at the tenant whose menu the page shows, once they were counted.
+    pub(super) waiting: OnceLock<u64>,
 }
 
 /// What the next page says once: a sentence of `locales/` and its facts.

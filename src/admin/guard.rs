@@ -10,7 +10,7 @@ use url::form_urlencoded;
 
 use super::error::PageError;
 use super::pages::second_factor;
-use super::{Cx, PATH, SIGN_IN_PATH, Who};
+use super::{Cx, PATH, SIGN_IN_PATH, Who, render};
 use crate::domain::users::{Operator, TenantAccess, User};
 use crate::ids::TenantId;
 
@@ -23,12 +23,33 @@ const SIGN_OUT_PATH: &str = "/admin/salir";
 /// Lets in who may, with the proof.
 pub(super) async fn layer(State(who): State<Who>, cx: Cx, params: RawPathParams, mut request: Request, next: Next) -> Response {
     match let_in(who, &cx, &params, &mut request) {
-        Ok(()) => next.run(request).await,
+        Ok(()) => {
+            if let Some(tenant) = counted_for(&cx, &request) {
+                count_waiting(&cx, tenant).await;
+            }
+            next.run(request).await
+        }
         Err(PageError::SecondFactorFirst) if matches!(*request.method(), Method::GET | Method::HEAD) => {
             (StatusCode::SEE_OTHER, [(header::LOCATION, second_factor::PATH)]).into_response()
         }
         Err(PageError::SignInFirst) if matches!(*request.method(), Method::GET | Method::HEAD) => to_sign_in(&request),
         Err(refusal) => refusal.into_response(),
+    }
+}
+
+/// The tenant whose menu the answer shows, if it is a page.
+fn counted_for(cx: &Cx, request: &Request) -> Option<TenantId> {
+    let streams = request.headers().get(header::ACCEPT).is_some_and(|accept| accept.as_bytes() == b"text/event-stream");
+    let page = request.method() == Method::GET && !streams;
+    cx.user().filter(|_| page).and_then(|user| render::menu_tenant(request.uri().path(), user))
+}
+
+/// What the menu shows. A page without a number is better than none.
+async fn count_waiting(cx: &Cx, tenant: TenantId) {
+    match cx.state().approvals.count(tenant).await {
+        // Set once: a request passes here once.
+        Ok(count) => drop(cx.inner.waiting.set(count)),
+        Err(error) => tracing::warn!(%error, "the writes that wait could not be counted"),
     }
 }
 

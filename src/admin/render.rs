@@ -16,7 +16,7 @@ use serde::Serialize;
 
 use super::cx::FlashKind;
 use super::{Cx, assets, csrf, figures, pages};
-use crate::domain::users::Role;
+use crate::domain::users::{Role, User};
 use crate::ids::TenantId;
 use crate::text::{self, Language};
 
@@ -78,6 +78,8 @@ struct MenuItem {
     icon: &'static str,
     text: String,
     current: bool,
+    /// What waits there; none where nothing does.
+    count: Option<u64>,
 }
 
 impl Renderer {
@@ -136,13 +138,13 @@ impl Menus {
     fn of(cx: &Cx) -> Self {
         let Some(user) = cx.user() else { return Self::default() };
         let path = cx.inner.path.as_str();
-        let tenant = path.strip_prefix("/admin/clients/").and_then(|rest| rest.split('/').next()).and_then(|id| id.parse::<TenantId>().ok());
-        let tenant = tenant.filter(|tenant| user.access(*tenant).is_some());
+        let tenant = path_tenant(path, user);
         let of = |who: pages::Group, tenant: Option<TenantId>| {
             let mut items: Vec<MenuItem> = pages::menu(who)
                 .map(|(route, menu)| {
                     let href = tenant.map_or_else(|| route.path.to_owned(), |tenant| route.path.replace("{id}", &tenant.to_string()));
-                    MenuItem { current: false, icon: menu.icon, text: cx.t(&format!("portal.menu.{}", menu.key)), href }
+                    let count = cx.inner.waiting.get().copied().filter(|count| *count > 0 && menu.key == pages::APPROVALS);
+                    MenuItem { current: false, icon: menu.icon, text: cx.t(&format!("portal.menu.{}", menu.key)), href, count }
                 })
                 .collect();
             // The one that the page is at or below; the first of a group, which all others are below, only stands for itself.
@@ -157,14 +159,21 @@ impl Menus {
         let tabs = tenant.map(|tenant| of(pages::Group::Tenant, Some(tenant))).unwrap_or_default();
         let nav = match user.role() {
             Role::Operator => of(pages::Group::Operator, None),
-            // A member's menu is the tenant they look at, or the only one they have.
-            Role::Member => {
-                let only = user.memberships().first().filter(|_| user.memberships().len() == 1).map(|membership| membership.tenant);
-                tenant.or(only).map(|tenant| of(pages::Group::Tenant, Some(tenant))).unwrap_or_default()
-            }
+            Role::Member => menu_tenant(path, user).map(|tenant| of(pages::Group::Tenant, Some(tenant))).unwrap_or_default(),
         };
         Self { nav, tabs: if user.role() == Role::Operator { tabs } else { Vec::new() } }
     }
+}
+
+fn path_tenant(path: &str, user: &User) -> Option<TenantId> {
+    let id = path.strip_prefix("/admin/clients/")?.split('/').next()?.parse::<TenantId>().ok()?;
+    user.access(id).map(|_| id)
+}
+
+/// Whose menu the page shows: the tenant's that is looked at, or the only one a member has.
+pub(super) fn menu_tenant(path: &str, user: &User) -> Option<TenantId> {
+    let only = || user.memberships().first().filter(|_| user.memberships().len() == 1).map(|membership| membership.tenant);
+    path_tenant(path, user).or_else(only)
 }
 
 fn environment(language: Language) -> Environment<'static> {

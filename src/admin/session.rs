@@ -1,6 +1,6 @@
 //! The session layer: refuses names that are not ours, finds out who comes, and makes the request's [`Cx`].
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use axum::extract::{Request, State};
 use axum::http::{HeaderMap, StatusCode, header};
@@ -71,7 +71,18 @@ fn cx(portal: Portal, request: &Request, user: Option<User>, cookie: Option<Stri
         Some("dark") => Some("dark"),
         _ => None,
     };
-    let inner = CxInner { portal, user, language, csrf, path: request.uri().path().to_owned(), flash, theme, request_id: request_id(request.extensions()).to_owned(), from };
+    let inner = CxInner {
+        portal,
+        user,
+        language,
+        csrf,
+        path: request.uri().path().to_owned(),
+        flash,
+        theme,
+        request_id: request_id(request.extensions()).to_owned(),
+        from,
+        waiting: OnceLock::new(),
+    };
     Cx { inner: Arc::new(inner) }
 }
 

@@ -106,8 +106,8 @@ pub struct EditArgs {
     /// es or en.
     #[arg(long)]
     language: Option<Language>,
-    /// confirm (preview first) or direct, for writing tools.
-    #[arg(long, value_parser = ["confirm", "direct"])]
+    /// confirm (preview first), `owner_approves` (an owner approves in the portal) or direct, for writing tools.
+    #[arg(long, value_parser = ["confirm", "owner_approves", "direct"])]
     write_policy: Option<String>,
 }
 

@@ -46,8 +46,8 @@ pub enum ToolCommand {
         /// Calls an hour.
         #[arg(long)]
         per_hour: Option<u32>,
-        /// confirm (preview first) or direct, for writing tools.
-        #[arg(long, value_parser = ["confirm", "direct"])]
+        /// confirm (preview first), `owner_approves` (an owner approves in the portal) or direct, for writing tools.
+        #[arg(long, value_parser = ["confirm", "owner_approves", "direct"])]
         write_policy: Option<String>,
     },
 }
@@ -78,7 +78,7 @@ pub(super) async fn run(command: ToolCommand, config: &Config, out: Out) -> anyh
         ToolCommand::Enable { tenant, tool } => (tenant, tool, ToolEdit { enabled: Some(true), ..ToolEdit::default() }),
         ToolCommand::Disable { tenant, tool } => (tenant, tool, ToolEdit { enabled: Some(false), ..ToolEdit::default() }),
         ToolCommand::Limit { tenant, tool, per_hour, write_policy } => {
-            anyhow::ensure!(per_hour.is_some() || write_policy.is_some(), "say --per-hour N or --write-policy confirm|direct");
+            anyhow::ensure!(per_hour.is_some() || write_policy.is_some(), "say --per-hour N or --write-policy confirm|owner_approves|direct");
             (tenant, tool, ToolEdit { calls_per_hour: per_hour, write_policy: write_policy.as_deref().map(WritePolicy::parse), ..ToolEdit::default() })
         }
     };

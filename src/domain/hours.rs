@@ -7,6 +7,7 @@ use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 
 use chrono::{DateTime, Duration, Utc};
+use sea_orm::sea_query::{Expr, Func, Order};
 use sea_orm::{ColumnTrait, DatabaseConnection, DbErr, EntityTrait, QueryFilter, QueryOrder, QuerySelect};
 
 use super::limits::Refused;
@@ -52,12 +53,16 @@ impl Hours {
             .all(db)
             .await?;
         calls.reverse();
+        // One that an owner approved was executed then.
+        let begun = Expr::from(Func::coalesce([Expr::col(operations::Column::DecidedAt), Expr::col(operations::Column::CreatedAt)]));
         let writes: Vec<DateTime<Utc>> = operations::Entity::find()
             .select_only()
-            .column(operations::Column::CreatedAt)
+            .expr(begun.clone())
             .filter(operations::Column::ClientId.eq(tenant.uuid()))
-            .filter(operations::Column::CreatedAt.gt(since))
-            .order_by_asc(operations::Column::CreatedAt)
+            .filter(sea_orm::sea_query::ExprTrait::gt(begun.clone(), since))
+            // Those that wait for an owner, or that none approved, were not executed.
+            .filter(operations::Column::State.is_in(["running", "done", "unknown"]))
+            .order_by(begun, Order::Asc)
             .limit(CALLS_READ_MAX)
             .into_tuple()
             .all(db)

@@ -204,6 +204,21 @@ impl Limits {
         Ok(reserve(&used, &tenant.plan, now))
     }
 
+    /// The month as it stands, without another call.
+    ///
+    /// # Errors
+    /// The database did not answer when the month was counted.
+    pub async fn month_look(&self, tenant: &Tenant) -> Result<QuotaView, Arc<DbErr>> {
+        Ok(match self.month_reserve(tenant).await? {
+            Ok(reserved) => {
+                let QuotaView { plan, limit, used, left, resets_on } = reserved.view.clone();
+                reserved.release();
+                QuotaView { plan, limit, used: used.saturating_sub(1), left: left.map(|left| left.saturating_add(1)), resets_on }
+            }
+            Err(QuotaExhausted { limit, resets_on }) => QuotaView { plan: tenant.plan.name.clone(), limit: Some(limit), used: limit, left: Some(0), resets_on },
+        })
+    }
+
     /// Forgets what has become meaningless. Called now and then.
     pub fn prune(&self) {
         self.burst.retain_recent();

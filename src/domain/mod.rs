@@ -1,5 +1,6 @@
 //! The hall: the rules. Knows nothing of HTTP, HTML or MCP (no axum, no rmcp, no minijinja).
 
+pub mod approvals;
 pub mod audit;
 pub mod changes;
 pub mod connections;

@@ -1,12 +1,15 @@
 //! Writes into tenants' Odoos: what makes each of them happen once.
 //!
 //! A row is inserted before the write and finished after it. Two unique indexes (idempotency key, confirmation code) decide races. A
-//! definite failure removes the row, so that the same key and code can be tried again; an unknown outcome stays and blocks them.
+//! definite failure removes the row, so that the same key and code can be tried again; an unknown outcome stays and blocks them. A write that an
+//! owner approves first waits in the same table (`approvals.rs`) and is found by the same key.
 
 use chrono::{DateTime, Duration, Utc};
+use sea_orm::sea_query::{Expr, ExprTrait};
 use sea_orm::{ActiveModelTrait, ColumnTrait, Condition, DatabaseConnection, DbErr, EntityTrait, IntoActiveModel, QueryFilter, Set, SqlErr};
 use serde_json::Value;
 
+use super::approvals;
 use crate::clock::Clock;
 use crate::db::entities::operations;
 use crate::ids::{OperationId, TenantId, TokenId};
@@ -35,6 +38,33 @@ pub struct NewOperation {
     pub reference: String,
 }
 
+impl NewOperation {
+    /// A row of it that is running.
+    pub(super) fn row(&self, id: OperationId, now: DateTime<Utc>) -> operations::Model {
+        operations::Model {
+            id: id.uuid(),
+            client_id: self.tenant.uuid(),
+            token_id: Some(self.token.uuid()),
+            tool: self.tool.to_owned(),
+            key: self.key.clone(),
+            confirmation: self.confirmation.clone(),
+            arguments_hash: self.arguments_hash.clone(),
+            state: "running".to_owned(),
+            reference: self.reference.clone(),
+            result: None,
+            created_at: now,
+            updated_at: now,
+            request_sealed: None,
+            plan_digest: None,
+            agent: None,
+            expires_at: None,
+            decided_by: None,
+            decided_at: None,
+            reason: None,
+        }
+    }
+}
+
 /// What is known of an earlier write with the same key or code.
 #[derive(Debug, PartialEq)]
 pub enum Earlier {
@@ -44,6 +74,8 @@ pub enum Earlier {
         result: Value,
         /// Matched by key.
         by_key: bool,
+        /// An owner approved it: who asked was told to ask again.
+        approved: bool,
     },
     /// Being done now.
     Running,
@@ -52,6 +84,18 @@ pub enum Earlier {
         /// How the record in Odoo can be found.
         reference: String,
     },
+    /// It waits for an owner of the company.
+    Pending {
+        /// Until then.
+        until: DateTime<Utc>,
+    },
+    /// An owner refused it.
+    Refused {
+        /// Why, if they said so.
+        reason: Option<String>,
+    },
+    /// No owner decided in time.
+    Expired,
     /// The key was used with other arguments.
     OtherArguments,
 }
@@ -88,21 +132,7 @@ impl Operations {
         for _ in 0..2 {
             let id = OperationId::new();
             let now = self.clock.now();
-            let row = operations::Model {
-                id: id.uuid(),
-                client_id: new.tenant.uuid(),
-                token_id: Some(new.token.uuid()),
-                tool: new.tool.to_owned(),
-                key: new.key.clone(),
-                confirmation: new.confirmation.clone(),
-                arguments_hash: new.arguments_hash.clone(),
-                state: "running".to_owned(),
-                reference: new.reference.clone(),
-                result: None,
-                created_at: now,
-                updated_at: now,
-            };
-            match row.into_active_model().insert(&self.db).await {
+            match new.row(id, now).into_active_model().insert(&self.db).await {
                 Ok(_) => return Ok(Ok(id)),
                 Err(error) if matches!(error.sql_err(), Some(SqlErr::UniqueConstraintViolation(_))) => {
                     if let Some(row) = self.find(new).await? {
@@ -157,7 +187,9 @@ impl Operations {
         }
         let rows = operations::Entity::find().filter(operations::Column::ClientId.eq(new.tenant.uuid())).filter(same).all(&self.db).await?;
         let oldest_key = self.key_horizon();
-        let mut rows: Vec<operations::Model> = rows.into_iter().filter(|row| row.created_at >= oldest_key || row.key.is_none()).collect();
+        // One that waited for an owner is told of as long after that as any other after it was done.
+        let since = |row: &operations::Model| row.expires_at.unwrap_or(row.created_at);
+        let mut rows: Vec<operations::Model> = rows.into_iter().filter(|row| since(row) >= oldest_key || row.key.is_none()).collect();
         // The key is the caller's own word for "the same": it decides before the code.
         rows.sort_by_key(|row| row.key != new.key || row.key.is_none());
         Ok(rows.into_iter().next())
@@ -169,20 +201,35 @@ impl Operations {
             return Earlier::OtherArguments;
         }
         match row.state.as_str() {
-            "done" => Earlier::Done { result: row.result.clone().unwrap_or(Value::Null), by_key },
-            "running" if row.updated_at > self.clock.now() - Duration::seconds(RUNNING_S_MAX) => Earlier::Running,
+            "done" => Earlier::Done { result: row.result.clone().unwrap_or(Value::Null), by_key, approved: row.expires_at.is_some() },
+            "running" if self.runs(row) => Earlier::Running,
+            approvals::PENDING => match row.expires_at {
+                Some(until) if until > self.clock.now() => Earlier::Pending { until },
+                _ => Earlier::Expired,
+            },
+            approvals::REFUSED => Earlier::Refused { reason: row.reason.clone() },
+            approvals::EXPIRED => Earlier::Expired,
             _ => Earlier::Unknown { reference: row.reference.clone() },
         }
     }
 
+    /// The state of a row that nobody can decide any more, as pages call it.
+    pub(super) fn state_of(&self, row: &operations::Model) -> &'static str {
+        if row.state == "running" && !self.runs(row) { "unknown" } else { approvals::word(&row.state) }
+    }
+
+    fn runs(&self, row: &operations::Model) -> bool {
+        row.updated_at > self.clock.now() - Duration::seconds(RUNNING_S_MAX)
+    }
+
     /// A key older than its lifetime is free again; the row stays as a record.
-    async fn expire(&self, new: &NewOperation) -> Result<(), DbErr> {
+    pub(super) async fn expire(&self, new: &NewOperation) -> Result<(), DbErr> {
         let Some(key) = &new.key else { return Ok(()) };
         operations::Entity::update_many()
             .col_expr(operations::Column::Key, sea_orm::sea_query::Expr::value(Option::<String>::None))
             .filter(operations::Column::ClientId.eq(new.tenant.uuid()))
             .filter(operations::Column::Key.eq(key.as_str()))
-            .filter(operations::Column::CreatedAt.lt(self.key_horizon()))
+            .filter(Expr::col(operations::Column::ExpiresAt).if_null(Expr::col(operations::Column::CreatedAt)).lt(self.key_horizon()))
             .exec(&self.db)
             .await
             .map(|_| ())

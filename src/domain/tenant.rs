@@ -25,22 +25,28 @@ pub enum WritePolicy {
     Confirm,
     /// At once.
     Direct,
+    /// Preview, then an owner of the company approves it in the portal.
+    OwnerApproves,
 }
 
 impl WritePolicy {
+    /// Every policy, the most careful last.
+    pub const ALL: [Self; 3] = [Self::Direct, Self::Confirm, Self::OwnerApproves];
+
     /// As stored.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Confirm => "confirm",
             Self::Direct => "direct",
+            Self::OwnerApproves => "owner_approves",
         }
     }
 
     /// From storage; anything unknown is the careful one.
     #[must_use]
     pub fn parse(text: &str) -> Self {
-        if text == "direct" { Self::Direct } else { Self::Confirm }
+        Self::ALL.into_iter().find(|policy| policy.as_str() == text).unwrap_or_default()
     }
 }
 

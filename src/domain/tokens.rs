@@ -21,6 +21,7 @@ use tokio::time::Instant;
 use super::audit::{self, Actor, Change, hex};
 use super::epochs::Epochs;
 use super::tenants::{Permit, Tenant, TenantError, Tenants};
+use super::users::TenantAccess;
 use crate::clock::{Clock, instant};
 use crate::db::{self, entities::api_tokens};
 use crate::ids::{TenantId, TokenId};
@@ -84,7 +85,8 @@ pub enum TokenError {
     Db(#[from] DbErr),
 }
 
-/// Proof that a valid token of an active tenant was presented. Only [`Tokens::verify`] makes one. Cheap to clone.
+/// Proof that a valid token of an active tenant was presented ([`Tokens::verify`]), or that an owner of the tenant approves what one asked for
+/// ([`Tokens::caller_approved`]). Nothing else makes one. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Caller {
     inner: Arc<CallerInner>,
@@ -237,6 +239,21 @@ impl Tokens {
         Ok(caller)
     }
 
+    /// The caller in whose name an owner approves a write. A token that was revoked since is none; one that has expired or was rotated was good
+    /// when it asked.
+    ///
+    /// # Errors
+    /// See [`TokenRefusal`]: unknown is also who does not decide for that tenant, or another tenant's token.
+    pub async fn caller_approved(&self, access: &TenantAccess, token: TokenId) -> Result<Caller, TokenRefusal> {
+        if !access.decides() {
+            return Err(TokenRefusal::Unknown);
+        }
+        let row = api_tokens::Entity::find_by_id(token.uuid()).filter(api_tokens::Column::ClientId.eq(access.tenant().uuid())).one(&self.db).await;
+        let row = row.map_err(|error| TokenRefusal::Unavailable(error.to_string()))?.ok_or(TokenRefusal::Unknown)?;
+        let caller = self.caller(row).await?;
+        if caller.inner.tenant.active { Ok(caller) } else { Err(TokenRefusal::Suspended) }
+    }
+
     /// Forgets what is remembered of a tenant's tokens: the next call asks the database.
     pub fn forget(&self, tenant: TenantId) {
         self.epochs.forget(tenant);
@@ -369,13 +386,16 @@ impl Tokens {
     }
 
     async fn load(&self, hash: &[u8; 32]) -> Result<Caller, TokenRefusal> {
-        let unavailable = |error: &dyn std::fmt::Display| TokenRefusal::Unavailable(error.to_string());
-        let row =
-            api_tokens::Entity::find().filter(api_tokens::Column::Hash.eq(hex(hash))).one(&self.db).await.map_err(|error| unavailable(&error))?.ok_or(TokenRefusal::Unknown)?;
+        let row = api_tokens::Entity::find().filter(api_tokens::Column::Hash.eq(hex(hash))).one(&self.db).await;
+        self.caller(row.map_err(|error| TokenRefusal::Unavailable(error.to_string()))?.ok_or(TokenRefusal::Unknown)?).await
+    }
+
+    /// Of a token that was not revoked.
+    async fn caller(&self, row: api_tokens::Model) -> Result<Caller, TokenRefusal> {
         if row.revoked_at.is_some() {
             return Err(TokenRefusal::Revoked);
         }
-        let tenant = self.tenants.tenant_find(row.client_id.into()).await.map_err(|error| unavailable(&error))?;
+        let tenant = self.tenants.tenant_find(row.client_id.into()).await.map_err(|error| TokenRefusal::Unavailable(error.to_string()))?;
         let inner = CallerInner {
             language: row.language.parse().unwrap_or(tenant.language),
             tenant,

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::text::{Language, fill, text};
+use crate::text::Language;
 use crate::tools::error::{Code, ToolError};
 
 /// Logs the private cause once, and gives the public part.
@@ -16,20 +16,11 @@ pub(super) fn public(error: &ToolError, language: Language, request_id: &str) ->
         }
     }
     let code = error.code.as_str();
-    let facts: Vec<(&str, String)> = error
-        .facts
-        .iter()
-        .map(|(name, value)| {
-            // `que` is a word of ours ("cliente"), shown in the reader's language.
-            let value = if *name == "que" { text(language, &format!("que.{value}")) } else { value.clone() };
-            (*name, value)
-        })
-        .collect();
-    let facts: Vec<(&str, &str)> = facts.iter().map(|(name, value)| (*name, value.as_str())).collect();
+    let (message, what_to_do) = error.said(language);
     let mut body = json!({
         "codigo": code,
-        "mensaje": fill(language, &format!("errores.{code}.mensaje"), &facts),
-        "que_hacer": fill(language, &format!("errores.{code}.que_hacer"), &facts),
+        "mensaje": message,
+        "que_hacer": what_to_do,
         "reintentable": error.code.retryable(),
         "id_solicitud": request_id,
     });

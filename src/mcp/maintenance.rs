@@ -23,8 +23,7 @@ impl Middleware for Maintenance {
         // One line: hosts show it in a list of servers.
         let sentence = sentence.lines().map(str::trim).filter(|line| !line.is_empty()).collect::<Vec<_>>().join(" ");
         let message = format!("Servicio en mantenimiento: {sentence} / Service under maintenance: {sentence}");
-        let mut response =
-            json_rpc::error(StatusCode::SERVICE_UNAVAILABLE, &Value::Null, json_rpc::UNAVAILABLE, &message, Some(json!({ "retry_after_s": RETRY_AFTER_S })));
+        let mut response = json_rpc::error(StatusCode::SERVICE_UNAVAILABLE, &Value::Null, json_rpc::UNAVAILABLE, &message, Some(json!({ "retry_after_s": RETRY_AFTER_S })));
         response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(RETRY_AFTER_S));
         response
     }

@@ -1,8 +1,11 @@
-//! Writes, two-step and once: the confirmation code, the idempotency key, the unknown outcome.
+//! Writes, two-step and once: the confirmation code, the idempotency key, the owner's approval, the unknown outcome.
 //!
 //! A code is `base64url(issued ‖ random ‖ plan digest ‖ MAC)`. The MAC covers tenant, token, tool, canonical arguments and the rest of
 //! the code, so that a code is good for exactly the call that was previewed. The plan's digest shows when the world changed between the
 //! two calls (another price, another match): then there is a new preview instead of a surprise. Used codes are rows of `operations`.
+//!
+//! Under the policy *owner approves* there is no code: the write waits (`domain/approvals.rs`) until an owner decides (`approve.rs`), and whoever
+//! asks again with the same `clave` hears what came of it, for nothing: the first call was counted.
 
 #[cfg(any(test, feature = "fuzzing"))]
 pub(crate) mod fuzzing;
@@ -22,7 +25,9 @@ use tracing::Instrument;
 use super::answer::Answer;
 use super::cx::ToolCx;
 use super::error::{Code, ToolError};
+use super::ledger::{Begun, Ledger};
 use super::tool::{AnyTool, Prepared, PreparedWrite};
+use crate::domain::approvals::{Approvals, Asked, PENDING_MAX, Request};
 use crate::domain::audit::{canonical, hex};
 use crate::domain::limits::Limits;
 use crate::domain::operations::{Earlier, NewOperation, Operations};
@@ -32,6 +37,8 @@ use crate::domain::vault::Vault;
 
 /// How long a code is good.
 pub const CODE_LIFETIME_MINUTES: i64 = 10;
+/// The state of a write that waits for an owner, as agents read it.
+const PENDING_WORD: &str = "pendiente_de_aprobacion";
 /// How much later than the last request's deadline the outcome of a write is waited for.
 const OUTCOME_GRACE: std::time::Duration = std::time::Duration::from_secs(3);
 
@@ -46,8 +53,19 @@ const CODE_BYTES: usize = ISSUED_BYTES + RANDOM_BYTES + DIGEST_BYTES + MAC_BYTES
 pub struct Writes {
     keys: Arc<Vec<hmac::Key>>,
     operations: Operations,
+    approvals: Approvals,
     limits: Limits,
     tasks: TaskTracker,
+}
+
+/// Under which rules a write is called.
+pub struct WriteRules<'a> {
+    /// Preview, at once, or an owner's approval.
+    pub policy: WritePolicy,
+    /// When the call must have ended.
+    pub deadline: tokio::time::Instant,
+    /// What the agent calls itself.
+    pub agent: Option<&'a str>,
 }
 
 /// The arguments of a write, taken apart.
@@ -73,6 +91,28 @@ impl WriteArguments {
     }
 }
 
+/// What a call of a writing tool came to.
+pub struct Told {
+    /// The answer.
+    pub answer: Answer,
+    /// It tells what came of an earlier call, which was counted.
+    pub free: bool,
+}
+
+impl From<Answer> for Told {
+    fn from(answer: Answer) -> Self {
+        Self { answer, free: false }
+    }
+}
+
+/// What carrying a write out came to.
+pub(super) enum Carried {
+    /// It is written, now or before.
+    Written(Value),
+    /// Somebody else decided.
+    Taken,
+}
+
 /// A code that has been checked.
 struct Checked {
     random: String,
@@ -82,8 +122,8 @@ struct Checked {
 impl Writes {
     /// With the vault's keys; running writes are children of `tasks`, so that they outlive a caller who hangs up.
     #[must_use]
-    pub fn new(vault: &Vault, operations: Operations, limits: Limits, tasks: TaskTracker) -> Self {
-        Self { keys: Arc::new(vault.confirmation_keys()), operations, limits, tasks }
+    pub fn new(vault: &Vault, operations: Operations, approvals: Approvals, limits: Limits, tasks: TaskTracker) -> Self {
+        Self { keys: Arc::new(vault.confirmation_keys()), operations, approvals, limits, tasks }
     }
 
     /// A new reference that names one write in Odoo. It is kept in the `operations` row, so that whoever asks again is told the same.
@@ -92,39 +132,70 @@ impl Writes {
         format!("dunet:{}", &uuid::Uuid::new_v4().simple().to_string()[..16])
     }
 
-    /// Previews or executes.
+    /// Previews, executes, or asks an owner.
     ///
     /// # Errors
     /// What the tool answers, a code that is not good, or an earlier write in the way.
-    pub async fn call(&self, tool: &'static dyn AnyTool, cx: &ToolCx, arguments: WriteArguments, policy: WritePolicy, deadline: tokio::time::Instant) -> Result<Answer, ToolError> {
+    pub async fn call(&self, tool: &'static dyn AnyTool, cx: &ToolCx, arguments: WriteArguments, rules: WriteRules<'_>) -> Result<Told, ToolError> {
         let name = tool.facts().name;
         let caller = cx.caller();
-        let checked = match &arguments.code {
+        let WriteRules { policy, deadline, agent } = rules;
+        // A code of before the policy was this one is not looked at: an owner is asked.
+        let checked = match arguments.code.as_deref().filter(|_| policy != WritePolicy::OwnerApproves) {
             Some(code) => Some(self.check(code, caller, name, &arguments.hash, cx.now())?),
             None => None,
+        };
+        let key = match arguments.key {
+            None if policy == WritePolicy::OwnerApproves => Some(self.key_given(caller, name, &arguments.hash).await?),
+            key => key,
         };
         let new = NewOperation {
             tenant: caller.tenant().id,
             token: caller.token(),
             tool: name,
-            key: arguments.key.clone(),
+            key,
             confirmation: checked.as_ref().map(|code| code.random.clone()),
             arguments_hash: arguments.hash.clone(),
             reference: cx.reference().to_owned(),
         };
         if let Some(earlier) = self.operations.earlier(&new).await.map_err(ToolError::internal)? {
-            return answer_earlier(earlier).map(Answer::from);
+            return answer_earlier(earlier, &new, cx);
         }
+        let asked = (policy == WritePolicy::OwnerApproves).then(|| arguments.own.clone());
         let write = match tool.prepare(cx.clone(), arguments.own).await? {
-            Prepared::Done(answer) => return Ok(answer),
+            Prepared::Done(answer) => return Ok(answer.into()),
             Prepared::Write(write) => write,
         };
-        let result = match (policy, checked) {
-            (WritePolicy::Direct, _) => self.execute(new, write, cx, deadline).await,
-            (WritePolicy::Confirm, Some(code)) if code.plan == write.digest[..DIGEST_BYTES] => self.execute(new, write, cx, deadline).await,
-            (WritePolicy::Confirm, code) => self.preview(caller, name, &arguments.hash, &write, code.is_some(), cx),
+        let value = match (policy, checked) {
+            (WritePolicy::OwnerApproves, _) => return self.ask(&new, write, asked.unwrap_or_default(), agent, cx).await,
+            (WritePolicy::Direct, _) => self.execute(new, write, cx, deadline).await?,
+            (WritePolicy::Confirm, Some(code)) if code.plan == write.digest[..DIGEST_BYTES] => self.execute(new, write, cx, deadline).await?,
+            (WritePolicy::Confirm, code) => self.preview(caller, name, &arguments.hash, &write, code.is_some(), cx)?,
         };
-        result.map(Answer::from)
+        Ok(Answer::from(value).into())
+    }
+
+    /// The key of a call that has none: that of the same call which waits already, or a new one, to be told.
+    async fn key_given(&self, caller: &Caller, tool: &str, hash: &str) -> Result<String, ToolError> {
+        let known = self.approvals.key_of_same(caller.tenant().id, tool, hash).await.map_err(ToolError::internal)?;
+        Ok(known.unwrap_or_else(|| format!("dunet-{}", &uuid::Uuid::new_v4().simple().to_string()[..16])))
+    }
+
+    /// Lets it wait for an owner of the company.
+    async fn ask(&self, new: &NewOperation, write: PreparedWrite, arguments: Value, agent: Option<&str>, cx: &ToolCx) -> Result<Told, ToolError> {
+        let request = Request { arguments, preview: write.preview.clone(), plan: hex(&write.digest), agent: agent.map(str::to_owned) };
+        match self.approvals.ask(cx.caller().tenant(), new, request).await.map_err(ToolError::internal)? {
+            Asked::Waits(until) => {
+                let mut preview = write.preview;
+                if let Value::Object(map) = &mut preview {
+                    waits(map, new, until, cx);
+                }
+                Ok(Answer::from(preview).into())
+            }
+            Asked::Earlier(earlier) => answer_earlier(earlier, new, cx),
+            Asked::Full => Err(ToolError::new(Code::AprobacionesLlenas).fact("limite", PENDING_MAX.to_string())),
+            Asked::TooLarge => Err(ToolError::new(Code::RespuestaGrande).cause("the request is too large to wait for an owner")),
+        }
     }
 
     fn preview(&self, caller: &Caller, tool: &str, hash: &str, write: &PreparedWrite, changed: bool, cx: &ToolCx) -> Result<Value, ToolError> {
@@ -143,34 +214,34 @@ impl Writes {
     }
 
     async fn execute(&self, new: NewOperation, write: PreparedWrite, cx: &ToolCx, deadline: tokio::time::Instant) -> Result<Value, ToolError> {
+        match self.carry_out(Ledger::Own(self.operations.clone(), new), write, cx, deadline).await? {
+            Carried::Written(value) => Ok(value),
+            Carried::Taken => Err(ToolError::internal("a row of its own cannot be somebody else's")),
+        }
+    }
+
+    /// Writes, if the ledger says that it is ours to do.
+    pub(super) async fn carry_out(&self, ledger: Ledger, write: PreparedWrite, cx: &ToolCx, deadline: tokio::time::Instant) -> Result<Carried, ToolError> {
         let limits = self.limits.clone();
-        let operations = self.operations.clone();
-        let (inner, reference) = (cx.clone(), new.reference.clone());
+        let (inner, reference) = (cx.clone(), ledger.reference().to_owned());
         // A task of its own, from the first row to the last: the caller may hang up, the write and its record go on.
         let work = async move {
-            let id = match operations.begin(&new).await.map_err(ToolError::internal)? {
-                Ok(id) => id,
-                Err(earlier) => return answer_earlier(earlier),
+            let id = match ledger.begin().await? {
+                Begun::Mine(id) => id,
+                Begun::Before(value) => return Ok(Carried::Written(value)),
+                Begun::Taken => return Ok(Carried::Taken),
             };
             // Only now: of many at once with one code or key, one is a write.
-            if let Err(refused) = limits.write_take(new.tenant).await {
-                operations.failed(id).await.map_err(ToolError::internal)?;
-                return Err(ToolError::limited(Code::LimiteEscrituras, refused, inner.now(), inner.timezone()));
-            }
-            let result = (write.run)(inner).await;
-            let kept = match &result {
-                Ok(value) => operations.done(id, value).await,
-                Err(error) if error.outcome_unknown => operations.unknown(id).await,
-                Err(_) => operations.failed(id).await,
+            let result = match limits.write_take(ledger.tenant()).await {
+                Ok(()) => (write.run)(inner).await,
+                Err(refused) => Err(ToolError::limited(Code::LimiteEscrituras, refused, inner.now(), inner.timezone())),
             };
-            if let Err(error) = kept {
-                tracing::error!(operation.id = %id, %error, "the outcome of a write could not be recorded; it will count as unknown");
-            }
-            result
+            ledger.end(id, &result).await;
+            result.map(Carried::Written)
         };
         let task = self.tasks.spawn(work.in_current_span());
         match tokio::time::timeout_at(deadline + OUTCOME_GRACE, task).await {
-            Ok(Ok(Ok(value))) => Ok(value),
+            Ok(Ok(Ok(carried))) => Ok(carried),
             Ok(Ok(Err(error))) if error.outcome_unknown => Err(unknown(&reference, error.cause)),
             Ok(Ok(Err(error))) => Err(error),
             Ok(Err(panic)) => Err(unknown(&reference, Some(panic.to_string()))),
@@ -226,15 +297,47 @@ fn bound(caller: &Caller, tool: &str, hash: &str, body: &[u8]) -> Vec<u8> {
     text
 }
 
-fn answer_earlier(earlier: Earlier) -> Result<Value, ToolError> {
+/// What came of an earlier call with the same key or code.
+fn answer_earlier(earlier: Earlier, new: &NewOperation, cx: &ToolCx) -> Result<Told, ToolError> {
     match earlier {
-        // The same key asks "is it done?": the same answer. A code is single-use: its second use is a fault that says what came of the first.
-        Earlier::Done { result, by_key: true } => Ok(result),
-        Earlier::Done { result, by_key: false } => Err(ToolError::new(Code::CodigoUsado).data(json!({ "resultado": result }))),
-        Earlier::Running => Err(ToolError::new(Code::OperacionEnCurso)),
-        Earlier::Unknown { reference } => Err(unknown(&reference, None)),
-        Earlier::OtherArguments => Err(ToolError::new(Code::ClaveReutilizada)),
+        // The same key asks "is it done?": the same answer.
+        Earlier::Done { result, by_key: true, approved } => Ok(Told { answer: result.into(), free: approved }),
+        Earlier::Pending { until } => {
+            let mut body = Map::new();
+            waits(&mut body, new, until, cx);
+            Ok(Told { answer: Value::Object(body).into(), free: true })
+        }
+        other => Err(told(other)),
     }
+}
+
+/// The fault that an earlier call is for this one.
+pub(super) fn told(earlier: Earlier) -> ToolError {
+    match earlier {
+        // A code is single-use: its second use is a fault that says what came of the first.
+        Earlier::Done { result, .. } => ToolError::new(Code::CodigoUsado).data(json!({ "resultado": result })),
+        Earlier::Running | Earlier::Pending { .. } => ToolError::new(Code::OperacionEnCurso),
+        Earlier::Unknown { reference } => unknown(&reference, None),
+        Earlier::OtherArguments => ToolError::new(Code::ClaveReutilizada),
+        Earlier::Refused { reason } => {
+            let error = ToolError::new(Code::AprobacionRechazada).fact("motivo", reason.as_ref().map(|reason| format!(": {reason}")).unwrap_or_default());
+            if let Some(reason) = reason { error.data(json!({ "motivo": reason })) } else { error }
+        }
+        Earlier::Expired => ToolError::new(Code::AprobacionVencida),
+    }
+}
+
+/// Says that it waits for an owner, until when, and how to ask again.
+fn waits(map: &mut Map<String, Value>, new: &NewOperation, until: DateTime<Utc>, cx: &ToolCx) {
+    let key = new.key.as_deref().unwrap_or_default();
+    let until = until.with_timezone(&cx.timezone());
+    let day = until.format("%d/%m/%Y %H:%M").to_string();
+    push_notice(map, &cx.say("escritura.pendiente", &[("clave", key), ("hasta", &day)]));
+    map.insert("estado".to_owned(), json!(PENDING_WORD));
+    map.insert("clave".to_owned(), json!(key));
+    map.insert("vence".to_owned(), json!(until.to_rfc3339_opts(SecondsFormat::Secs, false)));
+    // What can be said aloud asked for a yes; nobody on the line can give it.
+    map.insert("frase".to_owned(), json!(cx.say("escritura.pendiente_frase", &[])));
 }
 
 fn unknown(reference: &str, cause: Option<String>) -> ToolError {

@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::TOOLS;
 use super::answer::Answer;
-use super::confirm::{WriteArguments, Writes};
+use super::confirm::{Told, WriteArguments, WriteRules, Writes};
 use super::cx::{ToolCx, ToolCxParts};
 use super::error::{Code, ToolError};
 use super::tool::{AnyTool, Effect, Pack, Prepared, ToolFacts};
@@ -21,7 +21,7 @@ use crate::domain::limits::{Limits, QuotaView, Refused};
 use crate::domain::tenants::Permit;
 use crate::domain::tokens::Caller;
 use crate::domain::usage::{OpenRecord, Outcome, UsageRecord};
-use crate::ids::UsageId;
+use crate::ids::{TenantId, UsageId};
 use crate::odoo::CallMeter;
 
 /// Agents' names are cut here, characters.
@@ -91,11 +91,8 @@ impl Dispatcher {
         let cancelled = request.cancelled.clone();
         let tenant = request.caller.tenant().id;
         let result = self.run(tool, permit, request, Arc::clone(&meter)).await;
-        if let Err(error) = &result
-            && matches!(error.code, Code::OdooCredenciales | Code::OdooBaseDatos | Code::NoEsOdoo)
-        {
-            // The warm client may be at fault (a key renewed in Odoo, a database restored): the next call looks anew.
-            self.parts.connections.forget(tenant);
+        if let Err(error) = &result {
+            self.look_anew(tenant, error);
         }
         record.fill(|record| {
             record.odoo_us = meter.micros.load(Ordering::Relaxed);
@@ -114,13 +111,24 @@ impl Dispatcher {
         Ok(result)
     }
 
+    /// The warm client may be at fault (a key renewed in Odoo, a database restored): the next call looks anew.
+    pub(super) fn look_anew(&self, tenant: TenantId, error: &ToolError) {
+        if matches!(error.code, Code::OdooCredenciales | Code::OdooBaseDatos | Code::NoEsOdoo) {
+            self.parts.connections.forget(tenant);
+        }
+    }
+
+    pub(super) fn parts(&self) -> &DispatcherParts {
+        &self.parts
+    }
+
     fn open(&self, tool: &'static str, request: &CallRequest) -> UsageRecord {
         UsageRecord {
             id: UsageId::new(),
             tenant: request.caller.tenant().id,
             token: request.caller.token(),
             tool,
-            agent: request.agent.as_deref().map(|agent| agent.chars().filter(|c| !c.is_control()).take(AGENT_CHARS_MAX).collect()),
+            agent: agent_name(request.agent.as_deref()),
             // What it is called if nobody comes back to say otherwise.
             outcome: Outcome::Cancelled,
             error_code: None,
@@ -162,12 +170,13 @@ impl Dispatcher {
             })
         };
         let view = reservation.view.clone();
+        let agent = agent_name(request.agent.as_deref());
         let job = async {
             match facts.effect {
                 Effect::Reads => {
                     let prepared = tokio::time::timeout_at(deadline, tool.prepare(cx(view, String::new()), arguments));
                     match prepared.await {
-                        Ok(Ok(Prepared::Done(answer))) => Ok(answer),
+                        Ok(Ok(Prepared::Done(answer))) => Ok(Told::from(answer)),
                         Ok(Ok(Prepared::Write(_))) => Err(ToolError::internal("a reading tool planned a write")),
                         Ok(Err(error)) => Err(error),
                         Err(_) => Err(ToolError::new(Code::TiempoAgotado)),
@@ -175,7 +184,8 @@ impl Dispatcher {
                 }
                 Effect::Writes => {
                     let arguments = WriteArguments::split(facts.name, arguments);
-                    parts.writes.call(tool, &cx(view, Writes::reference()), arguments, permit.write_policy, deadline).await
+                    let rules = WriteRules { policy: permit.write_policy, deadline, agent: agent.as_deref() };
+                    parts.writes.call(tool, &cx(view, Writes::reference()), arguments, rules).await
                 }
             }
         };
@@ -183,12 +193,17 @@ impl Dispatcher {
             result = job => result,
             () = request.cancelled.cancelled() => Err(ToolError::new(Code::TiempoAgotado).cause("the caller went away")),
         };
-        if result.as_ref().is_err_and(|error| error.code == Code::ErrorInterno || error.code.is_limit()) {
+        let free = match &result {
+            // What came of a write that an owner had to approve: the call that asked for it was counted.
+            Ok(told) => told.free,
             // Our own fault is not the client's call, nor is a write that a limit kept from being executed.
+            Err(error) => error.code == Code::ErrorInterno || error.code.is_limit() || error.code.is_decision(),
+        };
+        if free {
             reservation.release();
             request.record.fill(|record| record.counted = false);
         }
-        result
+        result.map(|told| told.answer)
     }
 }
 
@@ -204,12 +219,17 @@ pub fn may(caller: &Caller, tool: &str) -> Option<Effect> {
     permit(caller, facts).map(|_| facts.effect)
 }
 
-fn permit(caller: &Caller, facts: &ToolFacts) -> Option<Permit> {
+pub(super) fn permit(caller: &Caller, facts: &ToolFacts) -> Option<Permit> {
     let mut packs = [""; Pack::ALL.len()];
     for (slot, pack) in packs.iter_mut().zip(facts.packs) {
         *slot = pack.as_str();
     }
     caller.permit(facts.name, &packs[..facts.packs.len().min(packs.len())])
+}
+
+/// As it calls itself, without what no name has.
+fn agent_name(agent: Option<&str>) -> Option<String> {
+    agent.map(|agent| agent.chars().filter(|c| !c.is_control()).take(AGENT_CHARS_MAX).collect())
 }
 
 fn day(date: NaiveDate) -> String {

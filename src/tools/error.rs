@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 
 use crate::domain::limits::Refused;
 use crate::odoo::{OdooError, OdooErrorKind};
+use crate::text::{Language, fill, text};
 
 macro_rules! codes {
     ($($(#[$doc:meta])* $name:ident = $text:literal, $retry:literal;)+) => {
@@ -94,6 +95,12 @@ codes! {
     ClaveReutilizada = "clave_reutilizada", false;
     /// The same write is being done at this moment.
     OperacionEnCurso = "operacion_en_curso", true;
+    /// An owner of the company did not approve the write. `%{motivo}`
+    AprobacionRechazada = "aprobacion_rechazada", false;
+    /// No owner decided about the write in time.
+    AprobacionVencida = "aprobacion_vencida", false;
+    /// As many writes of the company wait for an owner as may. `%{limite}`
+    AprobacionesLlenas = "aprobaciones_llenas", false;
     /// The plan's calls of this month are used up. `%{limite}` `%{hasta}`
     CuotaAgotada = "cuota_agotada", false;
     /// Too many calls of this tool in an hour. `%{limite}` `%{segundos}` `%{hasta}`
@@ -112,7 +119,13 @@ impl Code {
     /// Whether a limit of ours said no.
     #[must_use]
     pub fn is_limit(self) -> bool {
-        matches!(self, Self::CuotaAgotada | Self::LimiteHerramienta | Self::LimiteEscrituras | Self::LlamadaRepetida)
+        matches!(self, Self::CuotaAgotada | Self::LimiteHerramienta | Self::LimiteEscrituras | Self::LlamadaRepetida | Self::AprobacionesLlenas)
+    }
+
+    /// Whether it tells what an owner decided about an earlier call.
+    #[must_use]
+    pub fn is_decision(self) -> bool {
+        matches!(self, Self::AprobacionRechazada | Self::AprobacionVencida)
     }
 }
 
@@ -181,6 +194,23 @@ impl ToolError {
             .fact("segundos", refused.wait_s.to_string())
             .fact("hasta", until.format("%H:%M:%S").to_string())
             .data(json!({ "limite": refused.limit, "reintentar_en_s": refused.wait_s, "hasta": until.to_rfc3339_opts(SecondsFormat::Secs, false) }))
+    }
+
+    /// The public sentences: what is the matter, and what to do.
+    #[must_use]
+    pub fn said(&self, language: Language) -> (String, String) {
+        let facts: Vec<(&str, String)> = self
+            .facts
+            .iter()
+            .map(|(name, value)| {
+                // `que` is a word of ours ("cliente"), shown in the reader's language.
+                let value = if *name == "que" { text(language, &format!("que.{value}")) } else { value.clone() };
+                (*name, value)
+            })
+            .collect();
+        let facts: Vec<(&str, &str)> = facts.iter().map(|(name, value)| (*name, value.as_str())).collect();
+        let say = |what: &str| fill(language, &format!("errores.{}.{what}", self.code.as_str()), &facts);
+        (say("mensaje"), say("que_hacer"))
     }
 
     /// Nothing fits. `what` is a locale key under `que.` (`que.cliente`, `que.producto`, …).

@@ -6,12 +6,14 @@
 use std::sync::LazyLock;
 
 pub mod answer;
+pub mod approve;
 mod bound;
 pub mod confirm;
 pub mod cx;
 pub mod dispatch;
 pub mod doctor;
 pub mod error;
+mod ledger;
 pub mod platform;
 pub mod sales;
 pub mod say;

@@ -64,7 +64,9 @@ pub fn write_output<T: JsonSchema>() -> Value {
     let mut schema = output::<T>();
     if let Some(properties) = schema.get_mut("properties").and_then(Value::as_object_mut) {
         properties.insert("codigo_confirmacion".to_owned(), json!({ "type": "string" }));
-        properties.insert("vence".to_owned(), json!({ "type": "string" }));
+        for name in ["vence", "estado", "clave"] {
+            properties.insert(name.to_owned(), json!({ "type": "string" }));
+        }
     }
     schema
 }

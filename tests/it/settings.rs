@@ -116,7 +116,8 @@ async fn under_maintenance_agents_are_told_so_and_people_read_it() {
         assert_eq!((ready.status, ready.json()["status"].clone()), (200, json!("maintenance")));
         // The portal goes on, and says it to everybody; as text, not as markup.
         let shown = "En mantenimiento:</strong> Volvemos a las 6 &lt;b&gt;";
-        for (browser, path) in [(&operator, "/admin"), (&operator, "/admin/configs"), (&member, home.as_str()), (&member, "/admin/profile"), (&Browser::new(&app), "/admin/entrar")] {
+        for (browser, path) in [(&operator, "/admin"), (&operator, "/admin/configs"), (&member, home.as_str()), (&member, "/admin/profile"), (&Browser::new(&app), "/admin/entrar")]
+        {
             let page = browser.get(path).await;
             assert!(page.status == StatusCode::OK && page.text.contains(shown), "{path}: {}", page.text);
         }

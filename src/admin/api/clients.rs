@@ -99,12 +99,14 @@ pub(super) enum Language {
 
 /// Whether writes are previewed first.
 #[derive(Clone, Copy, Deserialize, Serialize, ToSchema)]
-#[serde(rename_all = "lowercase")]
+#[serde(rename_all = "snake_case")]
 enum WritePolicy {
     /// Preview, then confirm.
     Confirm,
     /// At once.
     Direct,
+    /// Preview, then an owner of the company approves it in the portal.
+    OwnerApproves,
 }
 
 /// A new client. Its Odoo is connected afterwards, in the portal or at the shell.
@@ -253,6 +255,7 @@ fn shown(tenant: &Tenant) -> Client {
         write_policy: match tenant.write_policy {
             tenants::WritePolicy::Confirm => WritePolicy::Confirm,
             tenants::WritePolicy::Direct => WritePolicy::Direct,
+            tenants::WritePolicy::OwnerApproves => WritePolicy::OwnerApproves,
         },
         odoo: tenant.odoo.as_ref().map(|odoo| ClientOdoo { url: odoo.url.to_string(), database: odoo.database.clone(), login: odoo.login.clone() }),
         version: tenant.version,
@@ -275,6 +278,7 @@ impl WritePolicy {
         match self {
             Self::Confirm => tenants::WritePolicy::Confirm,
             Self::Direct => tenants::WritePolicy::Direct,
+            Self::OwnerApproves => tenants::WritePolicy::OwnerApproves,
         }
     }
 }

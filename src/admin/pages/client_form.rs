@@ -92,7 +92,7 @@ impl ClientForm {
         if timezone.is_err() {
             faults.add(cx, "timezone", "timezone");
         }
-        let write_policy = [WritePolicy::Confirm, WritePolicy::Direct].into_iter().find(|policy| policy.as_str() == self.write_policy);
+        let write_policy = WritePolicy::ALL.into_iter().find(|policy| policy.as_str() == self.write_policy);
         if write_policy.is_none() {
             faults.add(cx, "write_policy", "write_policy");
         }

@@ -8,6 +8,7 @@ use super::route::{Menu, Route, RouteFacts, Who};
 
 mod agents;
 mod api;
+mod approvals;
 mod audit;
 mod billing;
 mod client;
@@ -42,6 +43,9 @@ mod usage;
 
 /// Where one-time links lead, before their text.
 pub(super) const LINK_PATH: &str = "/admin/enlace";
+
+/// The place in a tenant's menu that shows how many writes wait for an owner.
+pub(super) const APPROVALS: &str = "approvals";
 
 /// Every route of the portal, in the order of the menus.
 pub(super) fn register() -> Vec<Route> {
@@ -91,6 +95,9 @@ pub(super) fn register() -> Vec<Route> {
         Route::new("/admin/clients/{id}/odoo/test", Who::TenantOwner).post(client_odoo::test).limited(),
         Route::new("/admin/clients/{id}/tools", Who::Tenant).get(tools::show).menu("tools", "wrench"),
         Route::new("/admin/clients/{id}/tools", Who::TenantOwner).post(tools::save),
+        Route::new("/admin/clients/{id}/approvals", Who::Tenant).get(approvals::show).menu(APPROVALS, "shield-check"),
+        Route::new("/admin/clients/{id}/approvals/approve", Who::TenantOwner).post(approvals::approve),
+        Route::new("/admin/clients/{id}/approvals/refuse", Who::TenantOwner).post(approvals::refuse),
         Route::new("/admin/clients/{id}/tokens", Who::Tenant).get(tokens::list).menu("tokens", "key-round"),
         Route::new("/admin/clients/{id}/tokens", Who::TenantOwner).post(tokens::issue),
         Route::new("/admin/clients/{id}/tokens/rotate", Who::TenantOwner).post(tokens::rotate),

@@ -42,6 +42,7 @@ struct View {
     /// Tools the plan allows; none is all.
     max: Option<usize>,
     on: usize,
+    policies: [&'static str; 3],
     rows: Vec<Row>,
     faults: Faults,
 }
@@ -53,7 +54,7 @@ struct Row {
     on: bool,
     /// Whether it writes, and then how.
     writes: bool,
-    direct: bool,
+    policy: &'static str,
     limit: String,
     calls: i64,
     error_rate: Option<String>,
@@ -79,7 +80,7 @@ pub(super) async fn save(cx: Cx, access: TenantAccess, Form(form): Form<Matrix>)
         if limit.is_none() {
             faults.add(&cx, row.name, "tool_limit");
         }
-        let policy = if row.direct { WritePolicy::Direct } else { WritePolicy::Confirm };
+        let policy = WritePolicy::parse(row.policy);
         settings.push(ToolSetting { tool: row.name.to_owned(), enabled: row.on, calls_per_hour: limit.unwrap_or_default(), write_policy: row.writes.then_some(policy) });
     }
     if faults.is_empty() {
@@ -116,11 +117,7 @@ fn typed(rows: &mut [Row], form: &Matrix) -> Result<(), PageError> {
         row.on = form.on.iter().any(|name| name == row.name);
         if row.writes {
             let policy = form.writes.iter().find_map(|pair| pair.strip_prefix(row.name)?.strip_prefix(':')).ok_or(PageError::BadForm)?;
-            row.direct = match policy {
-                "direct" => true,
-                "confirm" => false,
-                _ => return Err(PageError::BadForm),
-            };
+            row.policy = WritePolicy::ALL.into_iter().map(WritePolicy::as_str).find(|known| *known == policy).ok_or(PageError::BadForm)?;
         }
     }
     Ok(())
@@ -139,7 +136,7 @@ async fn rows(cx: &Cx, tenant: &Tenant) -> Result<Vec<Row>, PageError> {
             about: if said == key { facts.title.to_owned() } else { said },
             on: tenant.permit(facts.name).is_some(),
             writes: facts.effect == Effect::Writes,
-            direct: permit.write_policy == WritePolicy::Direct,
+            policy: permit.write_policy.as_str(),
             limit: permit.calls_per_hour.to_string(),
             calls: used.map_or(0, |used| used.calls),
             error_rate: used.and_then(|used| used.error_rate).map(|rate| format!("{rate:.1} %")),
@@ -159,6 +156,7 @@ fn page(cx: &Cx, access: &TenantAccess, status: StatusCode, tenant: &Tenant, row
         plan: tenant.plan.name.clone(),
         max: tenant.plan.tools_max,
         on: rows.iter().filter(|row| row.on).count(),
+        policies: [WritePolicy::Confirm, WritePolicy::OwnerApproves, WritePolicy::Direct].map(WritePolicy::as_str),
         rows,
         faults,
     };

@@ -25,7 +25,7 @@ pub struct Model {
     /// SHA-256 of the canonical arguments, hex.
     #[sea_orm(column_type = "Text")]
     pub arguments_hash: String,
-    /// `running`, `done`, `unknown`.
+    /// `running`, `done`, `unknown`; of one that an owner approves also `pending`, `refused`, `expired`.
     #[sea_orm(column_type = "Text")]
     pub state: String,
     /// How the record in Odoo can be found again.
@@ -38,6 +38,25 @@ pub struct Model {
     pub created_at: DateTimeUtc,
     /// UTC.
     pub updated_at: DateTimeUtc,
+    /// Arguments and preview of one that waits for an owner, sealed with the tenant's data key.
+    #[sea_orm(column_type = "Text", nullable)]
+    pub request_sealed: Option<String>,
+    /// SHA-256 of the plan that the owner is shown, hex.
+    #[sea_orm(column_type = "Text", nullable)]
+    pub plan_digest: Option<String>,
+    /// What the agent calls itself.
+    #[sea_orm(column_type = "Text", nullable)]
+    pub agent: Option<String>,
+    /// Until when an owner may decide, UTC; null where nobody has to.
+    pub expires_at: Option<DateTimeUtc>,
+    /// The address of who decided.
+    #[sea_orm(column_type = "Text", nullable)]
+    pub decided_by: Option<String>,
+    /// When, UTC.
+    pub decided_at: Option<DateTimeUtc>,
+    /// Why it was refused.
+    #[sea_orm(column_type = "Text", nullable)]
+    pub reason: Option<String>,
 }
 
 /// No relations are loaded through entities.

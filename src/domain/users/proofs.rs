@@ -222,6 +222,12 @@ impl TenantAccess {
         self.level
     }
 
+    /// Whether they decide in the company's name: an owner of it does; a viewer does not, and neither does the operator, who is not of the company.
+    #[must_use]
+    pub fn decides(&self) -> bool {
+        self.level == Level::Owner
+    }
+
     /// Whether they may change things.
     #[must_use]
     pub fn may_change(&self) -> bool {
