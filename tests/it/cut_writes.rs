@@ -127,7 +127,7 @@ impl Desk {
     async fn ready(&self, job: Job, policy: WritePolicy, arguments: &Value) -> Value {
         let mut ready = arguments.clone();
         match policy {
-            WritePolicy::Direct => ready["clave"] = json!(uuid::Uuid::new_v4().to_string()),
+            WritePolicy::Direct | WritePolicy::OwnerApproves => ready["clave"] = json!(uuid::Uuid::new_v4().to_string()),
             WritePolicy::Confirm => {
                 let preview = self.client.call(job.tool(), arguments.clone()).await;
                 assert!(preview["codigo_confirmacion"].is_string(), "a preview: {preview}");

@@ -4,6 +4,7 @@
 
 mod support;
 
+mod approvals;
 mod attacks;
 mod attacks_door;
 mod attacks_limits;
