@@ -280,9 +280,9 @@ async fn housekeeping(state: AppState, stop: CancellationToken) {
 ///
 /// # Errors
 /// The database.
-pub async fn calls_prune(state: &AppState) -> Result<u64, sea_orm::DbErr> {
+pub async fn calls_prune(state: &AppState) -> anyhow::Result<u64> {
     let days = state.settings.get().usage_retention_days.unwrap_or(state.config.limits.usage_retention_days);
-    usage::prune(&state.db, state.clock.now(), days).await
+    Ok(usage::prune(&state.db, state.clock.now(), days).await?)
 }
 
 async fn padron_fetch(state: AppState, stop: CancellationToken) {

@@ -87,19 +87,9 @@ fn shown(request_id: &str) -> &str {
     request_id.char_indices().nth(ID_CHARS_SHOWN).map_or(request_id, |(end, _)| &request_id[..end])
 }
 
-/// Whether the error is an ordinary answer to what was asked: nothing broke, there is nothing to mend in Dunet or in Odoo.
+/// Whether the error is an ordinary answer to what was asked.
 fn answered(error_code: Option<&str>) -> bool {
-    const ANSWERS: [Code; 8] = [
-        Code::ArgumentoInvalido,
-        Code::IdentificadorInvalido,
-        Code::VariosPosibles,
-        Code::NoEncontrado,
-        Code::CodigoInvalido,
-        Code::CodigoVencido,
-        Code::CodigoUsado,
-        Code::ClaveReutilizada,
-    ];
-    error_code.is_some_and(|text| ANSWERS.iter().any(|code| code.as_str() == text))
+    error_code.is_some_and(|text| Code::ANSWERS.iter().any(|code| code.as_str() == text))
 }
 
 fn kind(outcome: &str, answered: bool) -> &'static str {

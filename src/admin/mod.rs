@@ -23,6 +23,7 @@ use crate::state::AppState;
 mod agents;
 mod api;
 mod assets;
+mod browsers;
 mod cookies;
 mod csrf;
 mod cx;

@@ -25,7 +25,6 @@ use crate::text::Language;
 
 mod add;
 mod error;
-mod list;
 mod plan_request;
 mod registry;
 mod remove;
@@ -33,7 +32,6 @@ mod tools;
 
 use error::invalid;
 pub use error::{TenantError, TenantFault};
-pub use list::{TenantCounts, TenantPage, TenantQuery, TenantRow};
 pub use plan_request::PlanRequest;
 pub use registry::{Registered, registered, rnc_formatted};
 pub use tools::ToolSetting;

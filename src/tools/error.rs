@@ -122,6 +122,20 @@ impl Code {
         matches!(self, Self::CuotaAgotada | Self::LimiteHerramienta | Self::LimiteEscrituras | Self::LlamadaRepetida | Self::AprobacionesLlenas)
     }
 
+    /// Those that are an ordinary answer to what was asked: nothing broke, there is nothing to mend in Dunet or in Odoo.
+    pub const ANSWERS: [Self; 10] = [
+        Self::ArgumentoInvalido,
+        Self::IdentificadorInvalido,
+        Self::VariosPosibles,
+        Self::NoEncontrado,
+        Self::CodigoInvalido,
+        Self::CodigoVencido,
+        Self::CodigoUsado,
+        Self::ClaveReutilizada,
+        Self::AprobacionRechazada,
+        Self::AprobacionVencida,
+    ];
+
     /// Whether it tells what an owner decided about an earlier call.
     #[must_use]
     pub fn is_decision(self) -> bool {

@@ -134,10 +134,12 @@ async fn an_owner_approves_once_and_the_agent_hears_of_it() {
         // The first call was counted; what only asked for the outcome was not, nor was the execution.
         let usage = app.usage_rows(5).await;
         assert_eq!((usage.len(), usage.iter().filter(|row| row.counted).map(|row| row.outcome.as_str()).collect::<Vec<_>>()), (5, vec!["ok", "error"]));
-        let page = nova.owner.get(&format!("/admin/clients/{}/audit", nova.id)).await;
+        // The session of before has ended.
+        let owner = app.signed_in("dueno@nova.do").await;
+        let page = owner.get(&format!("/admin/clients/{}/audit", nova.id)).await;
         assert!(page.text.contains("aprobó una escritura") && page.text.contains("terminó una escritura aprobada"), "{}", page.text);
         assert!(dunet::domain::audit::chain_verify(&app.state.db, Some(nova.id)).await.unwrap().is_ok());
-        let page = nova.owner.get(&nova.path).await;
+        let page = owner.get(&nova.path).await;
         assert!(page.text.contains("Nada espera su aprobación") && page.text.contains("Hecha") && !page.text.contains("class=\"count\""), "{}", page.text);
     })
     .await;

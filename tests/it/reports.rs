@@ -109,7 +109,7 @@ async fn the_panel_shows_the_service() {
         calls.extend((0..79).map(|_| UsageRecord { total_us: 40_000, odoo_us: 30_000, odoo_requests: 1, ..call(a, "2026-11-21T15:00:00Z") }));
         calls.push(call(b, "2026-10-31T15:00:00Z"));
         app.made(&calls).await;
-        let panel = app.state.reports.panel(DayRange::last_days(app.clock.now(), 7), &[b]).await.unwrap();
+        let panel = app.state.reports.panel(DayRange::last_days(app.clock.now(), 7), &[b], Vec::new()).await.unwrap();
         assert_eq!((panel.clients, panel.clients_active, panel.revenue_usd_cents), (3, 2, 2_000));
         assert_eq!((panel.calls_today, panel.calls_month, panel.calls), (1, 81, 81));
         assert_eq!(panel.success_rate, Some(98.75));
@@ -135,7 +135,7 @@ async fn an_empty_service_has_reports_too() {
     TestApp::everywhere(|app| async move {
         let reports = &app.state.reports;
         let range = DayRange::last_days(app.clock.now(), 30);
-        let panel = reports.panel(range, &[]).await.unwrap();
+        let panel = reports.panel(range, &[], Vec::new()).await.unwrap();
         assert_eq!((panel.clients, panel.success_rate, panel.times.total.p95_ms, panel.errors.len()), (0, None, None, 0));
         assert_eq!(reports.metrics(range, None).await.unwrap().heat.max, 0);
         assert!(reports.client_rows(&ClientFilter::default(), ClientSort::Calls, None).await.unwrap().rows.is_empty());

@@ -16,6 +16,7 @@ use crate::domain::plans::{PlanRow, plan_rows};
 use crate::domain::reports::{AuditFilter, AuditRow, AuditScope, DayRange, MetricsReport, Page, Panel};
 use crate::domain::settings::Settings;
 use crate::ids::TenantId;
+use crate::tools::error::Code;
 
 /// Years that days may be of: no calls are older or younger.
 const YEARS: std::ops::RangeInclusive<i32> = 2000..=2200;
@@ -120,5 +121,5 @@ pub(super) async fn settings_show(State(portal): State<Portal>, _: By) -> Json<S
 #[utoipa::path(get, path = "/admin/api/panel", tag = "reports", params(Days), responses((status = 200, body = Panel, description = "The numbers of the operators' first page.")))]
 pub(super) async fn panel_show(State(portal): State<Portal>, _: By, Asked(days): Asked<Days>) -> Result<Json<Panel>, ApiError> {
     let state = portal.state();
-    state.reports.panel(days.range(state.clock.now())?, &state.connections.paused_tenants()).await.map(Json).map_err(ApiError::internal)
+    state.reports.panel(days.range(state.clock.now())?, &state.connections.paused_tenants(), Code::ANSWERS.map(Code::as_str).to_vec()).await.map(Json).map_err(ApiError::internal)
 }

@@ -2,11 +2,12 @@
 
 use axum::extract::Query;
 use chrono::{DateTime, NaiveDate};
+use rust_decimal::Decimal;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::actor_name;
-use super::billing::month_text;
+use super::billing::{month_text, rate_written};
 use super::client::Head;
 use crate::admin::Cx;
 use crate::admin::cx::{Answer, Flash, FlashKind, tenant_path};
@@ -17,6 +18,7 @@ use crate::admin::render::{moment, money};
 use crate::clock::day_start;
 use crate::domain::audit::{self, Broken, Verified};
 use crate::domain::reports::{AuditFilter, AuditRow, AuditScope, ClientFilter, ClientSort};
+use crate::domain::tenants::rnc_formatted;
 use crate::domain::users::{Operator, TenantAccess};
 use crate::ids::TenantId;
 
@@ -29,6 +31,8 @@ const FILTER_CHARS_MAX: usize = 100;
 const CLIENTS_MAX: usize = 8;
 /// A value in a diff is cut here, characters.
 const VALUE_CHARS_MAX: usize = 300;
+/// Fields whose values are words of ours: `portal.audit.values.<word>`.
+const KNOWN: [&str; 8] = ["role", "status", "write_policy", "language", "purpose", "sign_up", "odoo_secret", "state"];
 /// What is changed, as the beginning of the actions' names. The second list is what a client's chain has.
 const AREAS: [&str; 12] = ["tenant", "token", "tool", "approval", "member", "link", "user", "plan", "statement", "settings", "padron", "vault"];
 const AREAS_OF_CLIENT: [&str; 7] = ["tenant", "token", "tool", "approval", "member", "link", "statement"];
@@ -92,6 +96,9 @@ struct Change {
     client: Option<String>,
     client_href: String,
     diff: Vec<DiffRow>,
+    /// Whether there was anything before, and is after.
+    old: bool,
+    new: bool,
 }
 
 #[derive(Serialize, Debug, PartialEq)]
@@ -206,8 +213,11 @@ fn actor_typed(cx: &Cx, typed: &str) -> String {
 
 fn change(cx: &Cx, row: AuditRow) -> Change {
     let what = word(cx, "portal.audit.actions", &row.action.replace('.', "_"), &row.action);
+    let diff = diff(row.before.as_ref(), row.after.as_ref(), |field, value| shown(cx, field, value), |field| word(cx, "portal.audit.fields", field, field));
     Change {
-        diff: diff(row.before.as_ref(), row.after.as_ref(), |field, value| shown(cx, field, value), |field| word(cx, "portal.audit.fields", field, field)),
+        old: diff.iter().any(|row| row.old.is_some()),
+        new: diff.iter().any(|row| row.new.is_some()),
+        diff,
         id: row.id.to_string(),
         at: row.created_at.to_rfc3339(),
         actor: actor_name(cx, &row.actor),
@@ -266,9 +276,11 @@ fn shown(cx: &Cx, field: &str, value: &Value) -> Option<String> {
         Value::Null => return None,
         Value::Bool(yes) => cx.t(if *yes { "portal.audit.yes" } else { "portal.audit.no" }),
         Value::Number(number) if field.ends_with("_usd_cents") => format!("US$ {}", number.as_i64().map(money).unwrap_or_default()),
-        Value::Number(number) if field == "usd_rate_e4" => (number.as_f64().unwrap_or_default() / 10_000.0).to_string(),
+        Value::Number(number) if field == "usd_rate_e4" => rate_written(Decimal::new(number.as_i64().unwrap_or_default(), 4).normalize()),
         Value::Array(items) => items.iter().map(|item| item.as_str().map_or_else(|| item.to_string(), str::to_owned)).collect::<Vec<_>>().join(", "),
         Value::String(text) if field == "cutoff" => text.parse().map_or_else(|_| text.clone(), |day| written_day(cx.language(), day)),
+        Value::String(text) if field == "rnc" => rnc_formatted(text),
+        Value::String(text) if KNOWN.contains(&field) => word(cx, "portal.audit.values", text, text),
         Value::String(text) => DateTime::parse_from_rfc3339(text).map_or_else(|_| text.clone(), |at| moment(cx.language(), at.to_utc())),
         other => other.to_string(),
     };

@@ -6,6 +6,7 @@ use axum::http::{StatusCode, header};
 use axum::response::IntoResponse;
 use chrono::Months;
 use futures::{StreamExt, future, stream};
+use rust_decimal::Decimal;
 use serde::{Deserialize, Serialize};
 
 use super::statement;
@@ -16,6 +17,7 @@ use crate::admin::forms::Form;
 use crate::clock::{billing_month, day_start, local_day, month_start};
 use crate::domain::plans::{PlanRow, plan_rows};
 use crate::domain::statements::{MonthTotals, Statement, StatementError, StatementState};
+use crate::domain::tenants::rnc_formatted;
 use crate::domain::users::Operator;
 
 pub(super) const PATH: &str = "/admin/billing";
@@ -157,7 +159,7 @@ fn row(of: &Statement) -> Row {
     Row {
         href: statement::path(of.tenant, of.month),
         client: of.client.clone(),
-        rnc: of.rnc.clone(),
+        rnc: of.rnc.as_deref().map(rnc_formatted),
         plan: of.plan.clone(),
         calls: of.counted,
         state: state_word(of.state),
@@ -202,5 +204,13 @@ pub(super) fn month_text(cx: &Cx, month: i32) -> String {
 
 /// RD$ per US$ as the settings have it; empty when none is stated.
 fn rate_text(cx: &Cx) -> String {
-    cx.state().settings.get().usd_rate.map(|rate| rate.to_string()).unwrap_or_default()
+    cx.state().settings.get().usd_rate.map(rate_written).unwrap_or_default()
+}
+
+/// A rate as money is written, with more decimals where it has them: 62.50, 62.415.
+pub(super) fn rate_written(mut rate: Decimal) -> String {
+    if rate.scale() < 2 {
+        rate.rescale(2);
+    }
+    rate.to_string()
 }

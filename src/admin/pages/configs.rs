@@ -34,6 +34,10 @@ pub(super) struct GroupForm {
     usage_retention_days: Option<String>,
 }
 
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Nothing {}
+
 #[derive(Serialize)]
 struct View {
     values: BTreeMap<&'static str, String>,
@@ -74,7 +78,7 @@ pub(super) async fn save(cx: Cx, operator: Operator, Form(form): Form<GroupForm>
 }
 
 /// A letter to whoever asks, to see whether letters go out. Tried once, so that the page can say what came of it.
-pub(super) async fn mail_test(cx: Cx, user: User) -> Answer {
+pub(super) async fn mail_test(cx: Cx, user: User, Form(Nothing {}): Form<Nothing>) -> Answer {
     match cx.state().mail.try_once(user.email(), cx.language(), &Letter::Test).await {
         Ok(()) => cx.redirect_saying(PATH, &Flash::ok("mail_test_sent").fact("email", user.email())),
         Err(cause) => cx.redirect_saying(PATH, &Flash::new(FlashKind::Bad, "mail_test_failed").fact("cause", &cause)),

@@ -11,6 +11,7 @@ use crate::admin::log_row::RowView;
 use crate::domain::reports::{DayCalls, DayRange, Times, ToolCalls};
 use crate::domain::users::Operator;
 use crate::ids::TenantId;
+use crate::tools::error::Code;
 
 /// The days of charts, rates and times.
 const DAYS: u64 = 30;
@@ -67,7 +68,7 @@ struct NearQuota<'a> {
 pub(super) async fn show(cx: &Cx, _: &Operator) -> Answer {
     let state = cx.state();
     let paused = state.connections.paused_tenants();
-    let panel = state.reports.panel(DayRange::last_days(state.clock.now(), DAYS), &paused).await.map_err(PageError::internal)?;
+    let panel = state.reports.panel(DayRange::last_days(state.clock.now(), DAYS), &paused, Code::ANSWERS.map(Code::as_str).to_vec()).await.map_err(PageError::internal)?;
     let client = |id: TenantId, name| Client { name, href: tenant_path(id) };
     let most = panel.tools.first().map_or(0, |tool| tool.calls).max(1);
     let rate = state.settings.get().usd_rate;

@@ -3,9 +3,9 @@
 use axum::http::StatusCode;
 use serde::{Deserialize, Serialize};
 
-use crate::admin::Cx;
 use crate::admin::cx::{Answer, Flash};
 use crate::admin::forms::{Faults, Form, Hidden};
+use crate::admin::{Cx, browsers};
 use crate::domain::mail::Letter;
 use crate::domain::users::{EmailChanged, SessionView, User};
 use crate::text::Language;
@@ -70,6 +70,8 @@ struct Choice {
 #[derive(Serialize)]
 struct Session {
     id: String,
+    /// In a few words, and as it came.
+    browser: String,
     agent: String,
     address: String,
     created_at: String,
@@ -156,16 +158,18 @@ async fn page(cx: &Cx, user: &User, status: StatusCode, form: Option<&ProfileFor
         // Each by its own name, whatever the page speaks.
         languages: [Choice { value: "es", text: "Español" }, Choice { value: "en", text: "English" }],
         faults,
-        sessions: sessions.into_iter().map(|session| shown(session, user)).collect(),
+        sessions: sessions.into_iter().map(|session| shown(cx, session, user)).collect(),
     };
     cx.page_with(status, TEMPLATE, view)
 }
 
-fn shown(session: SessionView, user: &User) -> Session {
+fn shown(cx: &Cx, session: SessionView, user: &User) -> Session {
+    let agent = session.agent.unwrap_or_default();
     Session {
+        browser: browsers::named(cx.language(), &agent),
         current: session.id == user.session(),
         id: session.id,
-        agent: session.agent.unwrap_or_default(),
+        agent,
         address: session.address.unwrap_or_default(),
         created_at: session.created_at.to_rfc3339(),
         last_seen_at: session.last_seen_at.to_rfc3339(),

@@ -7,6 +7,7 @@ use crate::admin::cx::{Answer, Flash, tenant_path};
 use crate::admin::forms::Form;
 use crate::domain::mail::Letter;
 use crate::domain::settings::SignUp;
+use crate::domain::tenants::rnc_formatted;
 use crate::domain::users::Operator;
 use crate::ids::TenantId;
 
@@ -29,8 +30,9 @@ struct Waiting {
     tenant: TenantId,
     href: String,
     company: String,
-    rnc: Option<String>,
+    rnc: String,
     rnc_known: bool,
+    rnc_twice: bool,
     name: String,
     email: String,
     confirmed: bool,
@@ -42,8 +44,9 @@ pub(super) async fn list(cx: Cx, operator: Operator) -> Answer {
         tenant: view.tenant,
         href: tenant_path(view.tenant),
         company: view.company,
-        rnc: view.rnc,
+        rnc: view.rnc.as_deref().map(rnc_formatted).unwrap_or_default(),
         rnc_known: view.rnc_known,
+        rnc_twice: view.rnc_twice,
         name: view.name,
         email: view.email,
         confirmed: view.confirmed,

@@ -7,13 +7,14 @@ use rust_decimal::{Decimal, RoundingStrategy};
 use serde::{Deserialize, Serialize};
 
 use super::actor_name;
-use super::billing::{month_text, state_word};
+use super::billing::{month_text, rate_written, state_word};
 use super::plans::cents;
 use crate::admin::Cx;
 use crate::admin::cx::{Answer, Flash, tenant_path};
 use crate::admin::forms::{Faults, Form};
 use crate::clock::{billing_month, day_start, month_start};
 use crate::domain::statements::{LineKind, Statement, StatementError, StatementState};
+use crate::domain::tenants::rnc_formatted;
 use crate::domain::users::{Operator, TenantAccess};
 use crate::ids::TenantId;
 
@@ -189,14 +190,14 @@ fn view<'a>(cx: &Cx, statement: Statement, form: &'a CorrectForm, faults: Faults
         calls: statement.calls,
         counted: statement.counted,
         itbis_percent: statement.itbis_percent.to_string(),
-        rate: statement.usd_rate.map(|rate| rate.to_string()).unwrap_or_default(),
+        rate: statement.usd_rate.map(rate_written).unwrap_or_default(),
         closed_at: statement.closed_at.filter(|_| statement.state == StatementState::Closed).map(|at| at.to_rfc3339()),
         closed_by: statement.closed_by.as_deref().map(|by| actor_name(cx, by)),
         balance_usd: statement.balance_usd_cents,
         balance_dop: statement.balance_dop_cents,
         operator: cx.user().is_some_and(|user| user.operator().is_some()),
         client: statement.client,
-        rnc: statement.rnc,
+        rnc: statement.rnc.as_deref().map(rnc_formatted),
         plan: statement.plan,
         form,
         faults,

@@ -9,7 +9,7 @@ use super::range::DayRange;
 use super::sql::Sql;
 use super::times::Quantiles;
 use super::{Reports, Times, sums};
-use crate::clock::{billing_month, day_start, local_day, next_billing_month};
+use crate::clock::{billing_month, day_number, day_start, local_day, next_billing_month};
 use crate::domain::tenants::{Tenant, WritePolicy};
 use crate::ids::TenantId;
 
@@ -216,7 +216,9 @@ impl Reports {
         let range = DayRange::last_days(now, PACE_DAYS);
         let days = sums::by_day(&self.db, tenant.id.uuid(), range).await?;
         let counted: i64 = days.values().map(|day| day.counted).sum();
-        let since = day_start(range.from()).max(facts.created_at);
+        // A client may be newer than its calls: they came from elsewhere with it.
+        let first = range.days().find(|day| days.get(&day_number(*day)).is_some_and(|day| day.counted > 0)).map(day_start);
+        let since = day_start(range.from()).max(first.map_or(facts.created_at, |first| first.min(facts.created_at)));
         Ok(against(tenant, facts.used, pace(counted, since, now), now))
     }
 }

@@ -31,6 +31,8 @@ pub struct LogFilter {
     pub tool: Option<String>,
     /// `ok`, `error`, `refused`, `cancelled`.
     pub outcome: Option<String>,
+    /// Error codes that are left out.
+    pub codes_but: Vec<&'static str>,
     /// The beginning of a request id.
     pub request_id: Option<String>,
     /// Begun then or later.
@@ -109,7 +111,7 @@ struct Key {
 impl LogFilter {
     /// Whether it names what no index knows.
     fn is_fine(&self) -> bool {
-        self.tool.is_some() || self.request_id.is_some() || self.outcome.as_deref().is_some_and(|outcome| outcome != "error")
+        self.tool.is_some() || self.request_id.is_some() || !self.codes_but.is_empty() || self.outcome.as_deref().is_some_and(|outcome| outcome != "error")
     }
 
     fn coarse(&self, sql: &mut Sql, after: Option<Key>) {
@@ -137,6 +139,9 @@ impl LogFilter {
         }
         if let Some(outcome) = &self.outcome {
             sql.push(" and outcome = ").bind(outcome.as_str());
+        }
+        if !self.codes_but.is_empty() {
+            sql.push(" and (error_code is null or error_code not in ").list(self.codes_but.iter().copied()).push(")");
         }
         if let Some(request_id) = &self.request_id {
             sql.push(" and request_id like ").bind(pattern(request_id.trim())).push(" escape '\\'");

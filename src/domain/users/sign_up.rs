@@ -88,6 +88,8 @@ pub struct SignUpView {
     pub rnc: Option<String>,
     /// Whether another tenant has that RNC.
     pub rnc_known: bool,
+    /// Whether another one that waits has it.
+    pub rnc_twice: bool,
     /// Who signed up.
     pub name: String,
     /// Their address.
@@ -199,12 +201,14 @@ impl Users {
             .into_tuple()
             .all(&self.db)
             .await?;
+        let asked: Vec<Option<String>> = rows.iter().map(|row| row.rnc.clone()).collect();
         let list = rows.into_iter().filter_map(|row| {
             let membership = people.iter().find(|membership| membership.client_id == row.id)?;
             let user = users.iter().find(|user| user.id == membership.user_id)?;
             Some(SignUpView {
                 tenant: row.id.into(),
                 rnc_known: row.rnc.is_some() && rncs.contains(&row.rnc),
+                rnc_twice: row.rnc.is_some() && asked.iter().filter(|rnc| **rnc == row.rnc).count() > 1,
                 company: row.name,
                 rnc: row.rnc,
                 name: user.name.clone(),
