@@ -20,10 +20,30 @@ use crate::http::client_address::ClientAddress;
 /// Where agents call with API tokens, and where they call with anything.
 const TOKEN_PATH: &str = "/mcp/token";
 const PATH: &str = "/mcp";
-/// The revision most agents speak.
-const PROTOCOL: &str = "2025-11-25";
+/// The revision without a handshake.
+const STATELESS: &str = "2026-07-28";
 /// The longest answer looked at, bytes.
 const ANSWER_BYTES_MAX: usize = 1_048_576;
+
+/// How an agent introduces itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Hello {
+    /// `initialize` of that revision, and whether the requests after it name it in their header.
+    Handshake { revision: &'static str, header: bool },
+    /// `server/discover`; every request says what it is in headers and `_meta`.
+    Discover,
+    /// Not at all: it asks for what it wants.
+    Straight,
+}
+
+/// Where it asks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Door {
+    /// The address for API tokens only.
+    Token,
+    /// The address for everybody.
+    General,
+}
 
 /// The other door. Cheap to clone.
 #[derive(Clone)]
@@ -52,6 +72,9 @@ impl Answered {
 pub(super) struct AskedBy<'a> {
     pub(super) address: Option<&'a str>,
     pub(super) request_id: &'a str,
+    /// As which program.
+    pub(super) hello: Hello,
+    pub(super) door: Door,
 }
 
 impl Agents {
@@ -73,18 +96,25 @@ impl Agents {
         format!("{}{path}", self.public_url.as_str().trim_end_matches('/'))
     }
 
-    /// Introduces itself, as every agent does first.
-    pub(super) async fn initialize(&self, token: &SecretString, by: &AskedBy<'_>) -> Answered {
-        let params = json!({ "protocolVersion": PROTOCOL, "capabilities": {}, "clientInfo": { "name": "dunet-portal", "version": env!("CARGO_PKG_VERSION") } });
-        self.ask("initialize", &params, token, by).await
+    /// Introduces itself, as most agents do first; none for one that does not.
+    pub(super) async fn introduce(&self, token: &SecretString, by: &AskedBy<'_>) -> Option<Answered> {
+        let client = client_info();
+        match by.hello {
+            Hello::Handshake { revision, .. } => {
+                let params = json!({ "protocolVersion": revision, "capabilities": {}, "clientInfo": client });
+                Some(self.ask("initialize", params, token, by).await)
+            }
+            Hello::Discover => Some(self.ask("server/discover", json!({}), token, by).await),
+            Hello::Straight => None,
+        }
     }
 
     /// Asks for the tools of that token.
     pub(super) async fn tools_list(&self, token: &SecretString, by: &AskedBy<'_>) -> Answered {
-        self.ask("tools/list", &json!({}), token, by).await
+        self.ask("tools/list", json!({}), token, by).await
     }
 
-    async fn ask(&self, method: &str, params: &Value, token: &SecretString, by: &AskedBy<'_>) -> Answered {
+    async fn ask(&self, method: &str, params: Value, token: &SecretString, by: &AskedBy<'_>) -> Answered {
         let began = instant();
         let (status, message) = match self.request(method, params, token, by) {
             // Infallible: the router answers everything.
@@ -102,22 +132,39 @@ impl Agents {
         Answered { status, message, took: began.elapsed() }
     }
 
-    fn request(&self, method: &str, params: &Value, token: &SecretString, by: &AskedBy<'_>) -> Result<Request, axum::http::Error> {
-        let body = json!({ "jsonrpc": "2.0", "id": 1, "method": method, "params": params });
+    fn request(&self, method: &str, mut params: Value, token: &SecretString, by: &AskedBy<'_>) -> Result<Request, axum::http::Error> {
         let mut bearer = HeaderValue::try_from(format!("Bearer {}", token.expose_secret().trim()))?;
         bearer.set_sensitive(true);
-        let mut request = Request::post(TOKEN_PATH)
+        let path = if by.door == Door::Token { TOKEN_PATH } else { PATH };
+        let mut request = Request::post(path)
             .header(header::HOST, &self.public_url[Position::BeforeHost..Position::AfterPort])
             .header(header::CONTENT_TYPE, "application/json")
             .header(header::ACCEPT, "application/json, text/event-stream")
-            .header("mcp-protocol-version", PROTOCOL)
             .header(header::AUTHORIZATION, bearer);
+        match by.hello {
+            Hello::Handshake { revision, header: true } if method != "initialize" => request = request.header("mcp-protocol-version", revision),
+            Hello::Handshake { .. } => {}
+            Hello::Straight => request = request.header("mcp-protocol-version", "2025-11-25"),
+            Hello::Discover => {
+                request = request.header("mcp-protocol-version", STATELESS).header("mcp-method", method);
+                params["_meta"] = json!({
+                    "io.modelcontextprotocol/protocolVersion": STATELESS,
+                    "io.modelcontextprotocol/clientInfo": client_info(),
+                    "io.modelcontextprotocol/clientCapabilities": {},
+                });
+            }
+        }
         if let Some(address) = by.address.and_then(|address| address.parse().ok()) {
             request = request.extension(ClientAddress(address));
         }
         if let Ok(id) = HeaderValue::from_str(by.request_id) {
             request = request.extension(RequestId::new(id));
         }
+        let body = json!({ "jsonrpc": "2.0", "id": 1, "method": method, "params": params });
         request.body(Body::from(body.to_string()))
     }
+}
+
+fn client_info() -> Value {
+    json!({ "name": "dunet-portal", "version": env!("CARGO_PKG_VERSION") })
 }

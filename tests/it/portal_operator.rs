@@ -138,7 +138,7 @@ async fn a_month_is_closed_corrected_and_taken_to_a_spreadsheet() {
         assert_eq!(operator.post_bare("/admin/billing/close", &[("csrf", &csrf), ("month", "202611")]).await.status, StatusCode::SEE_OTHER);
         let page = operator.get(&statement).await;
         // 20.00 and 18 % of it, at 62.5.
-        assert!(page.text.contains("23.60") && page.text.contains("1,475.00"), "{}", page.text);
+        assert!(page.text.contains("23.60") && page.text.contains("1,475.00") && page.text.contains("62.50"), "{}", page.text);
 
         // Corrected by a row of its own; a second page with the same number is told so; nothing that is no amount.
         let correct = format!("/admin/clients/{evil}/usage/statement/correct");
@@ -178,6 +178,9 @@ async fn the_audit_shows_who_changed_what_and_whether_it_is_whole() {
         let operator = app.operator().await;
         let viewer = app.member(ours, "luis@ferre.do", Level::Viewer).await;
         let page = operator.get("/admin/audit").await;
+        // Words instead of what is stored; what was made has no side of before.
+        let made = page.text.split("<li").find(|item| item.contains("creó el cliente")).expect("a client was made");
+        assert!(made.contains("<ins>activo</ins>") && made.contains("<ins>con confirmación</ins>") && !made.contains(">Antes</th>") && made.contains(">Después</th>"), "{made}");
         assert!(page.text.contains("Ferretería Ñandú") && page.text.contains("Clínica") && page.text.contains("62.5"), "{}", page.text);
         // Filtered: by area, by client, by who, by day.
         let found = async |query: &str| operator.get(&format!("/admin/audit?{query}")).await.text.matches("id=\"a-").count();

@@ -228,6 +228,15 @@ async fn one_ends_a_session_of_ones_own_only() {
         let second = app.signed_in(EMAIL).await;
         let stranger = app.operator_named("otra@dunet.do").await;
         let page = browser.get("/admin/profile").await;
+        // Their browser in a few words, and as it called itself.
+        let seen = "Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/142.0.0.0 Safari/537.36";
+        let windows = Browser::new(&app);
+        let csrf = windows.get("/admin/entrar").await.hidden("csrf");
+        let fields = [("csrf", csrf.as_str()), ("email", EMAIL), ("password", PASSWORD)];
+        assert_eq!(windows.post_with("/admin/entrar", &fields, &[("user-agent", seen)]).await.status, StatusCode::SEE_OTHER);
+        let shown = browser.get("/admin/profile").await.text;
+        assert!(shown.contains(&format!("<span title=\"{seen}\">Chrome en Windows</span>")), "{shown}");
+        windows.post("/admin/profile", "/admin/salir", &[]).await;
         let id = page.hidden("id");
         let refused = stranger.post("/admin/profile", "/admin/profile/sessions", &[("id", &id)]).await;
         assert_eq!(refused.status, StatusCode::NOT_FOUND);

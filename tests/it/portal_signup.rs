@@ -69,6 +69,18 @@ async fn without_letters_an_operator_approves() {
         assert_eq!(browser.sign_in(EMAIL, PASSWORD).await.status, StatusCode::UNPROCESSABLE_ENTITY, "not yet");
         let page = operator.get("/admin/sign-ups").await;
         assert!(page.text.contains("Ferretería &lt;b&gt;") && page.text.contains("Correo sin confirmar"), "{}", page.text);
+        // Two that give one number are told apart by a person.
+        let stranger = Browser::new(&app);
+        for (company, email) in [("Una", "una@ferre.do"), ("La misma", "misma@ferre.do")] {
+            let fields = [("rnc", "131246796"), ("company", company), ("name", "Ana"), ("email", email), ("password", PASSWORD), ("act", "send")];
+            assert_eq!(stranger.post(PATH, PATH, &fields).await.location(), DONE);
+        }
+        let both = operator.get("/admin/sign-ups").await.text;
+        assert_eq!((both.matches("RNC 131-24679-6").count(), both.matches("Otra solicitud que espera tiene este RNC").count()), (2, 2), "{both}");
+        for email in ["una@ferre.do", "misma@ferre.do"] {
+            let one = both.split("<tr>").find(|row| row.contains(email)).and_then(|row| row.split("name=\"tenant\" value=\"").nth(1)?.split('"').next()).expect("it waits");
+            assert_eq!(operator.post("/admin/sign-ups", "/admin/sign-ups/refuse", &[("tenant", one)]).await.status, StatusCode::SEE_OTHER);
+        }
         let tenant = page.hidden("tenant");
         let page = operator.post("/admin/sign-ups", "/admin/sign-ups/approve", &[("tenant", &tenant)]).await;
         assert_eq!(page.status, StatusCode::SEE_OTHER, "{}", page.text);

@@ -204,6 +204,21 @@ async fn what_to_paste_is_filled_in_and_a_token_can_be_tried() {
         assert!(!page.text.contains(&token), "it does not come back to the page");
         let page = try_with(&theirs.token).await;
         assert!(says(&page, "portal.connect.test.foreign") && !page.text.contains("<code>buscar_cliente</code>"));
+        // Each program's panel asks as that program does.
+        for (program, hello) in [("claude_code", "2026-07-28"), ("gemini", "2025-06-18"), ("livekit", "2025-11-25"), ("curl", "pregunta directamente")] {
+            let page = owner.post(&connect, &connect, &[("token", &token), ("program", program)]).await;
+            let panel = page
+                .text
+                .split(&format!("id=\"con-{program}\" open"))
+                .nth(1)
+                .and_then(|rest| rest.split("</details>").next())
+                .unwrap_or_else(|| panic!("{program}: {}", page.text));
+            assert!(says(&page, "portal.connect.test.token_ok") && panel.contains(hello) && panel.contains("<code>buscar_cliente</code>"), "{program}: {panel}");
+            assert!(!page.text.contains(&token), "{program}");
+        }
+        for unknown in ["claude", "nadie"] {
+            assert_eq!(owner.post(&connect, &connect, &[("token", &token), ("program", unknown)]).await.status, StatusCode::BAD_REQUEST);
+        }
         assert!(app.usage_rows(0).await.is_empty(), "a test is no call");
 
         // Refused as an agent would be, and counted as one: nobody guesses tokens from here.

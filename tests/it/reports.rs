@@ -126,6 +126,10 @@ async fn the_panel_shows_the_service() {
         assert_eq!(panel.near_quota.iter().map(|client| (client.name.as_str(), client.used, client.percent)).collect::<Vec<_>>(), [("Ana", 80, 80)]);
         assert_eq!((panel.near_quota_count, panel.paused[0].name.as_str()), (1, "Beto"));
         assert_eq!(panel.errors.iter().map(|row| (row.client.as_deref(), row.error_code.as_deref())).collect::<Vec<_>>(), [(Some("Ana"), Some("odoo_caido"))]);
+        // What is an ordinary answer is none of them.
+        app.made(&[failed(call(a, "2026-11-22T15:00:00Z"), "no_encontrado"), failed(call(b, "2026-11-22T15:00:00Z"), "error_interno")]).await;
+        let panel = app.state.reports.panel(DayRange::last_days(app.clock.now(), 7), &[], vec!["no_encontrado", "varios_posibles"]).await.unwrap();
+        assert_eq!(panel.errors.iter().filter_map(|row| row.error_code.as_deref()).collect::<Vec<_>>(), ["error_interno", "odoo_caido"]);
     })
     .await;
 }
@@ -220,6 +224,9 @@ async fn a_clients_page_knows_only_its_own_and_foresees_the_month() {
         assert_eq!((usage.used, usage.limit, usage.percent, usage.resets_on), (28, Some(100), Some(28), day("2026-12-01")));
         // 13 days and 11 hours since the 9th: 2.1 a day; 8 days and 13 hours to come.
         assert_eq!((usage.pace_per_day, usage.forecast, usage.used_up_on), (2.1, 28 + 18, None));
+        // The same for a client that was made today and brought its calls along.
+        app.state.db.execute_unprepared("update clients set created_at = '2026-11-22T14:00:00+00:00'").await.unwrap();
+        assert_eq!(reports.usage_against_plan(&found).await.unwrap().pace_per_day, 2.1);
         app.made(&(0..60).map(|_| call(tenant.id, "2026-11-22T13:00:00Z")).collect::<Vec<_>>()).await;
         let usage = reports.usage_against_plan(&found).await.unwrap();
         // Twelve left at six and a half a day.

@@ -9,6 +9,7 @@ use serde_json::json;
 use url::form_urlencoded;
 
 use crate::admin::Cx;
+use crate::admin::agents::Door;
 
 /// Stand for what is filled in: the address for API tokens, the other address, the token.
 const URL: &str = "%URL%";
@@ -362,6 +363,13 @@ pub(in crate::admin::pages) fn shown(cx: &Cx, token: Option<&SecretString>, chos
         deeplink: deeplink(program.deeplink, &url, token),
     };
     PROGRAMS.iter().map(program).collect()
+}
+
+/// At which address a program asks; none for one that only signs in, or that is not in the register.
+pub(super) fn door(key: &str) -> Option<Door> {
+    let program = PROGRAMS.iter().find(|program| program.key == key && program.entry == Entry::Token)?;
+    let general = program.pastes.iter().any(|(_, text)| text.contains(MCP));
+    Some(if general { Door::General } else { Door::Token })
 }
 
 fn deeplink(kind: Deeplink, url: &str, token: Option<&SecretString>) -> String {
