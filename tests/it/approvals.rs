@@ -293,6 +293,12 @@ async fn only_an_owner_of_the_company_decides() {
                 assert_eq!(page.status, StatusCode::FORBIDDEN, "{act}");
             }
         }
+        let listed: Value = serde_json::from_str(&operator.get(&format!("/admin/api/clients/{}/approvals", nova.id)).await.text).unwrap();
+        assert_eq!(
+            (&listed["waiting"][0]["tool"], &listed["waiting"][0]["token"], listed["decided"].as_array().map(Vec::len)),
+            (&json!("crear_cotizacion"), &json!("prueba"), Some(0)),
+            "{listed}"
+        );
         // Another company's is not there: neither its page, nor its write under one's own page.
         assert_eq!(aurora.owner.get(&nova.path).await.status, StatusCode::NOT_FOUND);
         for (on, status) in [(&nova.path, StatusCode::NOT_FOUND), (&aurora.path, StatusCode::NOT_FOUND)] {

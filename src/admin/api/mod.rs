@@ -18,6 +18,7 @@ use super::{Portal, headers_layer};
 use crate::http::middleware::Around;
 use crate::http::{self, HttpSettings};
 
+mod approvals;
 mod clients;
 mod door;
 mod input;
@@ -38,6 +39,7 @@ fn register() -> OpenApiRouter<Portal> {
         .routes(routes!(clients::client_resume))
         .routes(routes!(tokens::token_list, tokens::token_issue))
         .routes(routes!(tokens::token_revoke))
+        .routes(routes!(approvals::approval_list))
         .routes(routes!(reports::client_usage))
         .routes(routes!(reports::usage))
         .routes(routes!(reports::plan_list))

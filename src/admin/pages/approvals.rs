@@ -139,7 +139,7 @@ fn path(access: &TenantAccess) -> String {
 
 async fn page(cx: &Cx, access: &TenantAccess, status: StatusCode, faults: Faults) -> Answer {
     let tenant = cx.state().tenants.tenant_find(access.tenant()).await?;
-    let (waiting, done) = match cx.state().approvals.list(access).await {
+    let (waiting, done) = match cx.state().approvals.list(tenant.id).await {
         Ok(lists) => lists,
         Err(error) => return Err(decided(error).err().unwrap_or(PageError::NotFound)),
     };

@@ -2,17 +2,18 @@
 
 use chrono::{DateTime, Utc};
 use sea_orm::{ColumnTrait, Condition, EntityTrait, QueryFilter, QueryOrder, QuerySelect};
+use serde::Serialize;
 use serde_json::Value;
 
 use super::{ApprovalError, Approvals, EXPIRED, PENDING, PENDING_MAX};
 use crate::db::entities::{api_tokens, operations};
-use crate::domain::users::TenantAccess;
-use crate::ids::OperationId;
+use crate::ids::{OperationId, TenantId};
 
 /// Decided ones that are shown.
 const DECIDED_SHOWN: u64 = 20;
 
 /// A write that waits.
+#[derive(Serialize, utoipa::ToSchema)]
 pub struct PendingView {
     /// Its row.
     pub id: OperationId,
@@ -20,7 +21,8 @@ pub struct PendingView {
     pub tool: String,
     /// What would be written, as the tool previews it; null when it cannot be opened.
     pub preview: Value,
-    /// SHA-256 of the plan behind it, hex.
+    /// SHA-256 of the plan behind it, hex; for the form that approves it.
+    #[serde(skip)]
     pub plan: String,
     /// What the agent calls itself.
     pub agent: Option<String>,
@@ -33,6 +35,7 @@ pub struct PendingView {
 }
 
 /// A write that was decided, or that nobody decided in time.
+#[derive(Serialize, utoipa::ToSchema)]
 pub struct DecidedView {
     /// The tool.
     pub tool: String,
@@ -53,8 +56,8 @@ impl Approvals {
     ///
     /// # Errors
     /// No such tenant, or the database.
-    pub async fn list(&self, access: &TenantAccess) -> Result<(Vec<PendingView>, Vec<DecidedView>), ApprovalError> {
-        let tenant = self.tenants.tenant_find(access.tenant()).await?;
+    pub async fn list(&self, tenant: TenantId) -> Result<(Vec<PendingView>, Vec<DecidedView>), ApprovalError> {
+        let tenant = self.tenants.tenant_find(tenant).await?;
         let waiting = self.pending(tenant.id).order_by_asc(operations::Column::Id).limit(PENDING_MAX).all(&self.db).await?;
         let names: Vec<(uuid::Uuid, String)> = api_tokens::Entity::find()
             .select_only()
@@ -65,10 +68,13 @@ impl Approvals {
             .all(&self.db)
             .await?;
         let waits = waiting.into_iter().map(|row| {
-            let preview = self.unseal(&tenant, &row).map(|kept| kept.preview).unwrap_or_else(|error| {
-                tracing::error!(%error, operation.id = %row.id, "a write that waits cannot be shown");
-                Value::Null
-            });
+            let preview = match self.unseal(&tenant, &row) {
+                Ok(kept) => kept.preview,
+                Err(error) => {
+                    tracing::error!(%error, operation.id = %row.id, "a write that waits cannot be shown");
+                    Value::Null
+                }
+            };
             PendingView {
                 id: row.id.into(),
                 preview,

@@ -131,6 +131,30 @@ export async function great(browser, service, { operator, odoo, screens }) {
     assert.match(await desk.locator("main").innerText(), /consultar_rnc_dgii/);
   });
 
+  await step("client: a write waits for the owner, who approves it on the telephone; the agent hears of it", async () => {
+    await owner.open(`${at}/tools`);
+    const row = phone.locator("tr", { has: phone.locator('input[name=tool][value="crear_cliente"]') });
+    await row.locator("input[name=on]").check();
+    await row.locator("select[name=writes]").selectOption("crear_cliente:owner_approves");
+    await submit(phone, `${at}/tools`);
+    await phone.locator(".flash-ok").waitFor();
+    const wish = { nombre: `Taller de la gira ${Date.now()}`, clave: "gira-1" };
+    const asked = await eventually(async () => {
+      const asked = await call(service, token, "crear_cliente", wish);
+      assert.equal(asked.content?.estado, "pendiente_de_aprobacion", asked.text);
+      return asked;
+    });
+    assert.ok(asked.content.vista_previa ?? asked.content.clave, asked.text);
+    await owner.open(`${at}/approvals`);
+    assert.match(await phone.locator("main").innerText(), new RegExp(wish.nombre));
+    await look(owner, "clients-id-approvals-espera", { screens, quiet: true });
+    await submit(phone, `${at}/approvals/approve`, { clickCount: 2 });
+    await phone.locator(".flash-ok").waitFor();
+    await look(owner, "clients-id-approvals-hecha", { screens, quiet: true });
+    const told = await call(service, token, "crear_cliente", wish);
+    assert.ok(!told.error && Number.isInteger(told.content.cliente_id), told.text);
+  });
+
   const viewer = await joined(browser, service, { boss, at, who: VIEWER, level: "viewer", width: PHONE, screens });
   await step("client: who may only read is offered nothing else, and another client is not there", async () => {
     await viewer.open(`${at}/tokens`);
