@@ -97,7 +97,9 @@ async fn an_owner_approves_once_and_the_agent_hears_of_it() {
 
         // In words, with who asked; the menu counts it.
         let (page, id, plan) = nova.waiting().await;
-        for shown in ["Crear cotización", "Colegio Nuevo Amanecer", "<th scope=\"col\">Cantidad</th>", "prueba", "<span class=\"count\">1</span>", "25 nov 2026, 11:00"] {
+        for shown in
+            ["Crear cotización", "Colegio Nuevo Amanecer", "<th scope=\"col\" class=\"num\">Cantidad</th>", "prueba", "<span class=\"count\">1</span>", "25 nov 2026, 11:00"]
+        {
             assert!(page.text.contains(shown), "{shown}: {}", page.text);
         }
         assert!(nova.owner.get("/admin/profile").await.text.contains("<span class=\"count\">1</span>"));

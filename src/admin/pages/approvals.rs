@@ -8,9 +8,11 @@ use super::client::Head;
 use crate::admin::Cx;
 use crate::admin::cx::{Answer, Flash, FlashKind, tenant_path};
 use crate::admin::error::PageError;
+use crate::admin::figures::written_day;
 use crate::admin::forms::{Faults, Form};
 use crate::admin::render::{money, number};
 use crate::domain::approvals::{ApprovalError, DecidedView, PendingView};
+use crate::domain::tenants::rnc_formatted;
 use crate::domain::users::TenantAccess;
 use crate::ids::OperationId;
 use crate::tools::approve::Approval;
@@ -72,8 +74,14 @@ struct Fact {
 #[derive(Serialize)]
 struct Table {
     label: String,
-    columns: Vec<String>,
+    columns: Vec<Column>,
     rows: Vec<Vec<String>>,
+}
+
+#[derive(Serialize)]
+struct Column {
+    text: String,
+    num: bool,
 }
 
 #[derive(Serialize)]
@@ -185,6 +193,8 @@ fn written(cx: &Cx, shown: &Map<String, Value>, facts: &mut Vec<Fact>, tables: &
     for (name, value) in shown.iter().filter(|(name, _)| !is_id(name)) {
         match value {
             Value::Object(inner) => written(cx, inner, facts, tables),
+            // What is not so goes without saying.
+            Value::Bool(false) => {}
             Value::Array(items) if items.iter().any(Value::is_object) => tables.push(table(cx, name, items)),
             value => facts.push(Fact { label: label(cx, name), value: said(cx, name, value) }),
         }
@@ -200,7 +210,8 @@ fn table(cx: &Cx, name: &str, items: &[Value]) -> Table {
     }
     let cell = |item: &Value, name: &str| item.get(name).map(|value| said(cx, name, value)).unwrap_or_default();
     let rows = items.iter().map(|item| names.iter().map(|name| cell(item, name)).collect()).collect();
-    Table { label: label(cx, name), columns: names.iter().map(|name| label(cx, name)).collect(), rows }
+    let column = |name: &String| Column { text: label(cx, name), num: items.iter().all(|item| item.get(name).is_none_or(Value::is_number)) };
+    Table { label: label(cx, name), columns: names.iter().map(|name| column(name)).collect(), rows }
 }
 
 fn is_id(name: &str) -> bool {
@@ -223,7 +234,8 @@ fn said(cx: &Cx, name: &str, value: &Value) -> String {
     match value {
         Value::Null => String::new(),
         Value::Bool(yes) => cx.t(if *yes { "portal.audit.yes" } else { "portal.audit.no" }),
-        Value::String(text) => text.clone(),
+        Value::String(text) if name == "rnc" => rnc_formatted(text),
+        Value::String(text) => text.parse().map_or_else(|_| text.clone(), |day| written_day(cx.language(), day)),
         Value::Number(amount) if AMOUNTS.contains(&name) => amount.as_f64().map(cents).unwrap_or_default(),
         Value::Number(count) => match (count.as_i64(), count.as_f64()) {
             (Some(whole), _) => number(whole),
