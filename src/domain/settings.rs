@@ -27,7 +27,7 @@ const MAIL_CHARS_MAX: usize = 254;
 const TOOL_CALLS_PER_HOUR_MAX: u32 = 1_000_000;
 
 /// Whether strangers may register a company.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, utoipa::ToSchema)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, serde::Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum SignUp {
     /// They may not.

@@ -56,6 +56,11 @@ fn is_json(headers: &HeaderMap) -> bool {
     kind.split(';').next().is_some_and(|kind| kind.trim().eq_ignore_ascii_case("application/json"))
 }
 
+/// A word of the path. What cannot be stored names nothing.
+pub(super) fn word(text: &str) -> Result<&str, ApiError> {
+    if text.contains('\0') { Err(ApiError::NotFound) } else { Ok(text) }
+}
+
 /// An id of the path: what is none names nothing.
 pub(super) fn id<T: FromStr>(text: &str) -> Result<T, ApiError> {
     text.parse().map_err(|_| ApiError::NotFound)

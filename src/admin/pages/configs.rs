@@ -77,7 +77,7 @@ pub(super) async fn save(cx: Cx, operator: Operator, Form(form): Form<GroupForm>
 }
 
 /// The sentence of what is wrong with a setting.
-fn fault_key(key: Key, fault: Fault) -> &'static str {
+pub(in crate::admin) fn fault_key(key: Key, fault: Fault) -> &'static str {
     match (fault, key) {
         (Fault::Mail, _) => "email",
         (Fault::Choice, _) => "choice",

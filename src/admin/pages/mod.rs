@@ -40,6 +40,8 @@ mod tokens;
 mod tools;
 mod usage;
 
+pub(super) use configs::fault_key as setting_fault;
+
 /// Where one-time links lead, before their text.
 pub(super) const LINK_PATH: &str = "/admin/enlace";
 

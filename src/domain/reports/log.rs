@@ -73,7 +73,7 @@ pub struct LogRow {
 }
 
 /// A page of the log.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, utoipa::ToSchema)]
 pub struct LogPage {
     /// Its calls; there may be fewer than asked for, even none, with more to be found further back.
     pub rows: Vec<LogRow>,

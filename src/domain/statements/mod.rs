@@ -34,7 +34,7 @@ const CORRECTION_USD_CENTS_MAX: i64 = 100_000_000;
 const NOTE_CHARS_MAX: usize = 300;
 
 /// How far a month is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum StatementState {
     /// It is not over; the numbers are those so far.
@@ -46,7 +46,7 @@ pub enum StatementState {
 }
 
 /// What a line is about.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum LineKind {
     /// The plan's price; the text is the plan's name.
@@ -58,7 +58,7 @@ pub enum LineKind {
 }
 
 /// A line of a statement.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct StatementLine {
     /// What it is about.
     pub kind: LineKind,
@@ -73,7 +73,7 @@ pub struct StatementLine {
 }
 
 /// A client's month, or a correction of one.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, utoipa::ToSchema)]
 pub struct Statement {
     /// Whose.
     pub tenant: TenantId,
@@ -118,6 +118,7 @@ pub struct Statement {
     /// By whom.
     pub closed_by: Option<String>,
     /// Its corrections, oldest first.
+    #[schema(no_recursion)]
     pub corrections: Vec<Statement>,
     /// The total with its corrections, US cents.
     pub balance_usd_cents: i64,

@@ -18,7 +18,7 @@ const MONTHS_MAX: u32 = 24;
 const PARTS_MAX: u64 = 500;
 
 /// A client's month in a list.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, utoipa::ToSchema)]
 pub struct MonthRow {
     /// YYYYMM.
     pub month: i32,
@@ -29,7 +29,7 @@ pub struct MonthRow {
 }
 
 /// What the closed statements of a month come to, corrections included.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 pub struct MonthTotals {
     /// Clients whose month is closed.
     pub closed: u64,
