@@ -30,6 +30,8 @@ mod odoo_real;
 mod padron;
 mod permits;
 mod portal_api;
+mod portal_api_set;
+mod portal_api_story;
 mod portal_clients;
 mod portal_door;
 mod portal_logs;

@@ -29,6 +29,7 @@ use secrecy::{ExposeSecret, SecretString};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
+pub(crate) mod api;
 pub(crate) mod calls;
 pub(crate) mod cutter;
 pub(crate) mod hostile;
