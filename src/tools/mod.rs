@@ -12,6 +12,7 @@ pub mod cx;
 pub mod dispatch;
 pub mod doctor;
 pub mod error;
+pub mod invoice;
 pub mod platform;
 pub mod sales;
 pub mod say;

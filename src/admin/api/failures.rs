@@ -8,7 +8,9 @@ use crate::domain::statements::StatementError;
 use crate::domain::tenants::TenantError;
 use crate::domain::tokens::TokenError;
 use crate::domain::users::UserError;
+use crate::admin::pages::invoice_fault;
 use crate::text::{Language, fill, text};
+use crate::tools::invoice::InvoiceError;
 
 impl ApiError {
     /// Fields with the portal's sentences of what is wrong with them (`portal.faults.<key>`).
@@ -81,6 +83,16 @@ impl From<StatementError> for ApiError {
             StatementError::Invalid("amount") => Self::fault("amount_usd_cents", sentence("correction_amount")),
             StatementError::Invalid(field) => Self::fault(field, sentence("correction_note")),
             other @ StatementError::Db(_) => Self::internal(other),
+        }
+    }
+}
+
+impl From<InvoiceError> for ApiError {
+    fn from(error: InvoiceError) -> Self {
+        match error {
+            InvoiceError::Statement(error) => error.into(),
+            InvoiceError::Internal(cause) => Self::internal(anyhow::anyhow!(cause)),
+            error => Self::Conflict(invoice_fault(Language::En, &error)),
         }
     }
 }

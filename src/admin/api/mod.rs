@@ -76,6 +76,8 @@ fn register() -> OpenApiRouter<Portal> {
         .routes(routes!(statements::statement_show))
         .routes(routes!(statements::statement_close))
         .routes(routes!(statements::statement_correct))
+        .routes(routes!(statements::invoice_make))
+        .routes(routes!(statements::invoice_check))
         .routes(routes!(statements::month_show))
         .routes(routes!(statements::month_totals))
         .routes(routes!(statements::month_csv))
@@ -225,3 +227,5 @@ mod tests {
         assert!(jsonschema::draft202012::meta::is_valid(&document["components"]["schemas"]["Problem"]));
     }
 }
+#[cfg(test)]
+mod dump { #[test] fn dump() { std::fs::write("/tmp/rest_doc.json", super::document().to_string()).unwrap(); } }

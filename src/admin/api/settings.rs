@@ -13,6 +13,7 @@ use super::problem::ApiError;
 use crate::admin::Portal;
 use crate::domain::plans::plan_rows;
 use crate::domain::settings::{Key, Settings, SignUp};
+use crate::ids::TenantId;
 
 /// Changes of the settings; what is absent stays, null brings the default back.
 #[derive(Deserialize, ToSchema)]
@@ -52,6 +53,10 @@ pub(super) struct SettingsChange {
     #[serde(default, deserialize_with = "given")]
     #[schema(value_type = Option<u32>)]
     tool_calls_per_hour: Option<Option<u32>>,
+    /// The client that is the operator's own firm: invoices of statements are made in its Odoo.
+    #[serde(default, deserialize_with = "given")]
+    #[schema(value_type = Option<TenantId>)]
+    billing_client: Option<Option<TenantId>>,
 }
 
 /// Tells what is null from what is absent.
@@ -73,6 +78,7 @@ impl SettingsChange {
             (Key::ItbisPercent, text(self.itbis_percent)),
             (Key::Maintenance, text(self.maintenance)),
             (Key::ToolCallsPerHour, text(self.tool_calls_per_hour)),
+            (Key::BillingClient, text(self.billing_client)),
         ];
         fields.into_iter().filter_map(|(key, value)| Some((key, value?))).collect()
     }
@@ -89,6 +95,11 @@ pub(super) async fn settings_show(State(portal): State<Portal>, _: By) -> Json<S
 pub(super) async fn settings_edit(State(portal): State<Portal>, by: By, Body(change): Body<SettingsChange>) -> Result<Json<Settings>, ApiError> {
     let state = portal.state();
     let seen = change.edited_at;
+    if let Some(client) = change.billing_client.flatten()
+        && state.reports.client_name(client).await.map_err(ApiError::internal)?.is_none()
+    {
+        return Err(ApiError::fault(Key::BillingClient.as_str(), "There is no such client."));
+    }
     let changes = change.changes();
     let plan = changes.iter().find(|(key, _)| *key == Key::SignUpPlan).map(|(_, plan)| plan.trim()).filter(|plan| !plan.is_empty());
     if let Some(plan) = plan

@@ -15,7 +15,7 @@ use super::input::{Asked, Body, id};
 use super::problem::ApiError;
 use crate::admin::Portal;
 use crate::domain::reports::Page;
-use crate::domain::statements::{MonthRow, MonthTotals, Statement};
+use crate::domain::statements::{MonthRow, MonthTotals, Statement, StatementInvoice};
 use crate::ids::TenantId;
 
 /// Where a page begins.
@@ -40,6 +40,13 @@ pub(super) struct CorrectionNew {
     /// Why, one line.
     #[schema(min_length = 1, max_length = 300)]
     note: String,
+}
+
+/// What came of looking for an invoice.
+#[derive(Serialize, ToSchema)]
+pub(super) struct InvoiceChecked {
+    /// It; none when it is not there, and may be made again.
+    invoice: Option<StatementInvoice>,
 }
 
 /// How many statements were closed.
@@ -80,6 +87,19 @@ pub(super) async fn statement_correct(
     let statements = &portal.state().statements;
     let statement = statements.correct(id(&path)?, id(&month)?, new.part, new.amount_usd_cents, &new.note, &by.actor()).await?;
     Ok((StatusCode::CREATED, Json(statement)))
+}
+
+/// Makes the draft invoice of a closed month in the operator's own Odoo (the setting `billing_client`). One that is there is answered; one whose
+/// outcome is not known is not made again (409): check it.
+#[utoipa::path(post, path = "/admin/api/clients/{id}/statements/{month}/invoice", tag = "statements", params(("id" = TenantId, Path), ("month" = i32, Path, description = "YYYYMM.")), responses((status = 200, body = StatementInvoice, description = "The invoice.")))]
+pub(super) async fn invoice_make(State(portal): State<Portal>, by: By, Path((path, month)): Path<(String, String)>) -> Result<Json<StatementInvoice>, ApiError> {
+    Ok(Json(portal.state().invoices.create(id(&path)?, id(&month)?, &by.actor()).await?))
+}
+
+/// Looks whether an invoice of unknown outcome was made: it is noted then, or the month is free for another try.
+#[utoipa::path(post, path = "/admin/api/clients/{id}/statements/{month}/invoice/check", tag = "statements", params(("id" = TenantId, Path), ("month" = i32, Path, description = "YYYYMM.")), responses((status = 200, body = InvoiceChecked, description = "What was found.")))]
+pub(super) async fn invoice_check(State(portal): State<Portal>, by: By, Path((path, month)): Path<(String, String)>) -> Result<Json<InvoiceChecked>, ApiError> {
+    Ok(Json(InvoiceChecked { invoice: portal.state().invoices.check(id(&path)?, id(&month)?, &by.actor()).await? }))
 }
 
 /// All clients' statements of a month, page by page.

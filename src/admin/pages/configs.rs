@@ -6,6 +6,7 @@ use axum::http::StatusCode;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
+use super::filters::Picked;
 use crate::admin::Cx;
 use crate::admin::cx::{Answer, Flash};
 use crate::admin::error::PageError;
@@ -31,6 +32,8 @@ pub(super) struct GroupForm {
     usd_rate: Option<String>,
     itbis_percent: Option<String>,
     usage_retention_days: Option<String>,
+    /// A client's name, RNC or id.
+    billing_client: Option<String>,
 }
 
 #[derive(Serialize)]
@@ -68,7 +71,15 @@ pub(super) async fn save(cx: Cx, operator: Operator, Form(form): Form<GroupForm>
     {
         return page(&cx, StatusCode::UNPROCESSABLE_ENTITY, &changes, Faults::one(&cx, Key::SignUpPlan.as_str(), "choice")).await;
     }
-    match cx.state().settings.edit(&changes, seen, &operator.actor()).await {
+    let mut stored = changes.clone();
+    if let Some((_, client)) = stored.iter_mut().find(|(key, client)| *key == Key::BillingClient && !client.trim().is_empty()) {
+        let picked = Picked::find(&cx, client).await?;
+        let Some(id) = picked.id else {
+            return page(&cx, StatusCode::UNPROCESSABLE_ENTITY, &changes, Faults::one(&cx, Key::BillingClient.as_str(), "billing_client")).await;
+        };
+        *client = id.to_string();
+    }
+    match cx.state().settings.edit(&stored, seen, &operator.actor()).await {
         Ok(()) => cx.redirect_saying(PATH, &Flash::ok("saved")),
         Err(SettingsError::Invalid { key, fault }) => page(&cx, StatusCode::UNPROCESSABLE_ENTITY, &changes, Faults::one(&cx, key.as_str(), fault_key(key, fault))).await,
         Err(SettingsError::Stale) => Err(PageError::Stale),
@@ -80,6 +91,7 @@ pub(super) async fn save(cx: Cx, operator: Operator, Form(form): Form<GroupForm>
 pub(in crate::admin) fn fault_key(key: Key, fault: Fault) -> &'static str {
     match (fault, key) {
         (Fault::Mail, _) => "email",
+        (Fault::Choice, Key::BillingClient) => "billing_client",
         (Fault::Choice, _) => "choice",
         (Fault::Text, _) => "notice",
         (_, Key::UsageRetentionDays) => "retention_days",
@@ -94,6 +106,11 @@ async fn page(cx: &Cx, status: StatusCode, typed: &[(Key, String)], faults: Faul
     let state = cx.state();
     let now = state.settings.get();
     let mut values: BTreeMap<&'static str, String> = Key::ALL.into_iter().map(|key| (key.as_str(), now.field(key))).collect();
+    if let Some(id) = now.billing_client {
+        // The name; the id where there is no such client any more.
+        let name = state.reports.client_name(id).await.map_err(PageError::internal)?;
+        values.insert(Key::BillingClient.as_str(), name.unwrap_or_else(|| id.to_string()));
+    }
     values.extend(typed.iter().map(|(key, value)| (key.as_str(), value.clone())));
     let plans = plan_rows(&state.db).await.map_err(PageError::internal)?;
     let view = View {
@@ -120,6 +137,7 @@ impl GroupForm {
             (Key::UsdRate, self.usd_rate),
             (Key::ItbisPercent, self.itbis_percent),
             (Key::UsageRetentionDays, self.usage_retention_days),
+            (Key::BillingClient, self.billing_client),
         ];
         // Browsers send line ends as CR LF.
         fields.into_iter().filter_map(|(key, value)| Some((key, value?.replace("\r\n", "\n")))).collect()

@@ -19,10 +19,12 @@ use crate::db::{self, entities::statements};
 use crate::ids::TenantId;
 
 mod csv;
+mod invoices;
 mod money;
 mod months;
 mod open;
 
+pub use invoices::{InvoiceEnd, InvoiceState, MadeInvoice, StatementInvoice};
 pub use months::{MonthRow, MonthTotals};
 
 use money::{itbis, rate_of, scaled};
@@ -124,6 +126,8 @@ pub struct Statement {
     pub balance_usd_cents: i64,
     /// The same in RD$, cents.
     pub balance_dop_cents: Option<i64>,
+    /// Its invoice in the operator's own Odoo, if one was made.
+    pub invoice: Option<StatementInvoice>,
 }
 
 /// Why there is no statement, or why it cannot be closed or corrected.
@@ -164,7 +168,7 @@ impl Statements {
         Self { db, clock, settings }
     }
 
-    /// A client's month. At most five queries.
+    /// A client's month. At most six queries.
     ///
     /// # Errors
     /// There is none, or the database.
@@ -192,7 +196,7 @@ impl Statements {
         Ok(months)
     }
 
-    /// For operators: a page of fifty clients' months, by name. At most five queries.
+    /// For operators: a page of fifty clients' months, by name. At most six queries.
     ///
     /// # Errors
     /// There is no such month, or the database.
@@ -372,6 +376,7 @@ impl Statement {
             corrections: Vec::new(),
             balance_usd_cents: total,
             balance_dop_cents: Some(money::dop(total, usd_rate)),
+            invoice: None,
         }
     }
 
@@ -406,6 +411,7 @@ impl Statement {
             corrections: Vec::new(),
             balance_usd_cents: total,
             balance_dop_cents: dop,
+            invoice: None,
         }
     }
 
