@@ -172,6 +172,8 @@ async fn what_acts_stands_in_the_audit() {
         // Changes nothing, or what the audit of one already says.
         seen.extend(["POST /admin/api/clients/{id}/odoo/test", "POST /admin/api/people/{user}/second-factor/reset"].map(str::to_owned));
         seen.insert("POST /admin/api/clients/{id}/statements/{month}/close".to_owned());
+        // tests/it/statement_invoices.rs
+        seen.extend(["POST /admin/api/clients/{id}/statements/{month}/invoice", "POST /admin/api/clients/{id}/statements/{month}/invoice/check"].map(str::to_owned));
         let before = logs::Entity::find().all(&app.state.db).await.unwrap().len();
         let answer = program.send(Method::PUT, &format!("{own}/odoo"), &connection).await;
         assert_eq!((answer.status, &answer.json["odoo"]["login"]), (StatusCode::OK, &json!("otro")), "{answer:?}");

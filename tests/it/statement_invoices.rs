@@ -3,6 +3,7 @@
 use std::panic::{AssertUnwindSafe, resume_unwind};
 use std::sync::Arc;
 
+use dunet::clock::billing_month;
 use dunet::db::entities::logs;
 use dunet::demo::sandbox::SandboxOdoo;
 use dunet::domain::settings::Key;
@@ -23,16 +24,17 @@ use crate::support::calls::call;
 use crate::support::odoo::{Fault, Proxy, count, direct, records, settings};
 use crate::support::{TestApp, actor, left_out, serve, setting};
 
-/// A client of plan Basic (US$ 20) that called once in November, whose month is closed at 62.5; it is December.
-async fn closed(app: &TestApp, rnc: Option<&str>) -> TenantId {
+/// A client of plan Basic (US$ 20) that called once this month, which is closed at 62.5 some weeks later; the month too.
+async fn closed(app: &TestApp, rnc: Option<&str>) -> (TenantId, i32) {
     let new = NewTenant { name: "Comercial Nova SRL".to_owned(), rnc: rnc.map(str::to_owned), plan: "basic".to_owned(), odoo: None, tools: Vec::new() };
     let tenant = app.state.tenants.tenant_add(new, &actor()).await.unwrap();
-    app.made(&[call(tenant, "2026-11-22T12:00:00Z")]).await;
+    let month = billing_month(app.clock.now());
+    app.made(&[call(tenant, &app.clock.now().to_rfc3339())]).await;
     let store = &app.state.settings;
     store.edit(&[(Key::UsdRate, "62.5".to_owned())], store.get().edited_at, &actor()).await.unwrap();
-    app.clock.advance("2026-12-02T12:00:00Z".parse::<chrono::DateTime<chrono::Utc>>().unwrap() - app.clock.now());
-    app.state.statements.close(tenant, 202_611, &actor()).await.unwrap();
-    tenant
+    app.clock.advance(chrono::Duration::days(40));
+    app.state.statements.close(tenant, month, &actor()).await.unwrap();
+    (tenant, month)
 }
 
 async fn bills(app: &TestApp, biller: TenantId) {
@@ -50,7 +52,7 @@ async fn a_closed_month_becomes_a_draft_invoice_once() {
     TestApp::everywhere(|app| async move {
         let own = app.tenant("Dunet SRL").await;
         let odoo = direct(&own.sandbox, &own.odoo_url).await;
-        let tenant = closed(&app, Some("131793916")).await;
+        let (tenant, _) = closed(&app, Some("131793916")).await;
         app.state.statements.correct(tenant, 202_611, 1, -500, "Cortesía", &actor()).await.unwrap();
         let (operator, program) = (app.operator().await, Program::new(&app, "facturación").await);
         let page = format!("/admin/clients/{tenant}/usage/statement");
@@ -100,7 +102,7 @@ async fn a_closed_month_becomes_a_draft_invoice_once() {
 
         // It stands on the statement; again is the same one, by page and by program.
         let text = operator.get(&shown).await.text;
-        assert!(text.contains(&format!("/odoo/account.move/{}", invoice["id"])) && !text.contains("sin ITBIS") && !text.contains("/invoice\""), "{text}");
+        assert!(text.contains(&format!("/odoo/account.move/{}", invoice["id"])) && !text.contains("quedó sin ITBIS") && !text.contains("/invoice\""), "{text}");
         let again = program.send(Method::POST, &api, &json!({})).await;
         assert_eq!((again.status, &again.json["odoo_id"], &again.json["state"], &again.json["taxed"]), (StatusCode::OK, &invoice["id"], &json!("done"), &json!(true)), "{again:?}");
         assert_eq!(program.get(&format!("/admin/api/clients/{tenant}/statements/{MONTH}")).await.json["invoice"]["odoo_id"], invoice["id"]);
@@ -124,7 +126,7 @@ async fn what_cannot_be_invoiced_is_told_so() {
     TestApp::everywhere(|app| async move {
         let own = app.tenant("Dunet SRL").await;
         app.state.settings.edit(&[(Key::ItbisPercent, "16".to_owned())], None, &actor()).await.unwrap();
-        let tenant = closed(&app, None).await;
+        let (tenant, _) = closed(&app, None).await;
         let create = async |month| app.state.invoices.create(tenant, month, &actor()).await;
         assert!(matches!(create(202_611).await, Err(InvoiceError::NoBiller)));
         bills(&app, TenantId::new()).await;
@@ -133,7 +135,7 @@ async fn what_cannot_be_invoiced_is_told_so() {
         bills(&app, tenant).await;
         assert!(matches!(create(202_611).await, Err(InvoiceError::NotConnected)));
         bills(&app, own.id).await;
-        assert!(matches!(create(202_612).await, Err(InvoiceError::Statement(dunet::domain::statements::StatementError::NotClosed))), "running");
+        assert!(matches!(create(billing_month(app.clock.now())).await, Err(InvoiceError::Statement(dunet::domain::statements::StatementError::NotClosed))), "running");
         // Without an RNC the customer is the one of that name.
         let odoo = direct(&own.sandbox, &own.odoo_url).await;
         let values = Map::from_iter([("vals_list".to_owned(), json!([{ "name": "comercial nova srl" }]))]);
@@ -145,9 +147,9 @@ async fn what_cannot_be_invoiced_is_told_so() {
         let operator = app.operator().await;
         assert!(operator.get(&format!("/admin/clients/{tenant}/usage/statement?month={MONTH}")).await.text.contains("no tiene un impuesto de venta de 16 %"));
         // A month that is a credit.
-        let other = closed(&app, Some("101010632")).await;
-        app.state.statements.correct(other, 202_611, 1, -2_500, "De más", &actor()).await.unwrap();
-        assert!(matches!(app.state.invoices.create(other, 202_611, &actor()).await, Err(InvoiceError::Nothing)));
+        let (other, month) = closed(&app, Some("101010632")).await;
+        app.state.statements.correct(other, month, 1, -2_500, "De más", &actor()).await.unwrap();
+        assert!(matches!(app.state.invoices.create(other, month, &actor()).await, Err(InvoiceError::Nothing)));
     })
     .await;
 }
@@ -160,28 +162,29 @@ async fn an_answer_that_got_lost_is_looked_for_and_not_repeated() {
         let proxy = Proxy::start(&url).await;
         let (own, _) = app.tenant_at("Dunet SRL", settings(&sandbox, &proxy.url, ProtocolChoice::Json2)).await;
         let odoo = direct(&sandbox, &url).await;
-        let (done, undone) = (closed(&app, Some("131793916")).await, closed(&app, Some("101010632")).await);
+        let ((done, first), (undone, second)) = (closed(&app, Some("131793916")).await, closed(&app, Some("101010632")).await);
         bills(&app, own).await;
         let invoices_of = &app.state.invoices;
 
         // It was made, and the answer was lost.
         proxy.break_next("account.move/create", Fault::LoseAnswer);
-        assert!(matches!(invoices_of.create(done, 202_611, &actor()).await, Err(InvoiceError::Unknown)));
-        assert!(matches!(invoices_of.create(done, 202_611, &actor()).await, Err(InvoiceError::Unknown)), "not repeated");
+        assert!(matches!(invoices_of.create(done, first, &actor()).await, Err(InvoiceError::Unknown)));
+        assert!(matches!(invoices_of.create(done, first, &actor()).await, Err(InvoiceError::Unknown)), "not repeated");
         assert_eq!(invoices(&odoo, done).await.len(), 1);
         let operator = app.operator().await;
         let page = format!("/admin/clients/{done}/usage/statement");
-        let shown = format!("{page}?month={MONTH}");
+        let month = first.to_string();
+        let shown = format!("{page}?month={month}");
         assert!(operator.get(&shown).await.text.contains("No se sabe si la factura se creó"));
-        let checked = operator.post(&shown, &format!("{page}/invoice/check"), &[("month", MONTH)]).await;
+        let checked = operator.post(&shown, &format!("{page}/invoice/check"), &[("month", month.as_str())]).await;
         assert_eq!(checked.status, StatusCode::SEE_OTHER, "{}", checked.text);
-        let found = app.state.statements.invoice_find(done, 202_611).await.unwrap().unwrap();
+        let found = app.state.statements.invoice_find(done, first).await.unwrap().unwrap();
         assert_eq!((found.state, found.odoo_id), (InvoiceState::Done, invoices(&odoo, done).await[0]["id"].as_i64()));
 
         // It never arrived: free again, but not before Odoo can no longer be making it.
         proxy.break_next("account.move/create", Fault::Instead(b"HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\n".to_vec()));
         let program = Program::new(&app, "prueba").await;
-        let api = format!("/admin/api/clients/{undone}/statements/{MONTH}/invoice");
+        let api = format!("/admin/api/clients/{undone}/statements/{second}/invoice");
         assert!(program.send(Method::POST, &api, &json!({})).await.failed(StatusCode::CONFLICT));
         let fresh = program.send(Method::POST, &format!("{api}/check"), &json!({})).await;
         assert!(fresh.failed(StatusCode::CONFLICT) && fresh.json["detail"].as_str().unwrap().contains("three minutes"), "{fresh:?}");
@@ -193,9 +196,9 @@ async fn an_answer_that_got_lost_is_looked_for_and_not_repeated() {
         assert_eq!(invoices(&odoo, undone).await.len(), 1);
 
         // Two presses at once make one.
-        let third = closed(&app, Some("130000001")).await;
+        let (third, month) = closed(&app, Some("130000001")).await;
         let (one, two) = (actor(), actor());
-        let (first, second) = tokio::join!(invoices_of.create(third, 202_611, &one), invoices_of.create(third, 202_611, &two));
+        let (first, second) = tokio::join!(invoices_of.create(third, month, &one), invoices_of.create(third, month, &two));
         assert!(first.is_ok() || second.is_ok(), "{first:?} {second:?}");
         assert_eq!(invoices(&odoo, third).await.len(), 1);
     })
@@ -215,16 +218,16 @@ fn administrator(protocol: ProtocolChoice) -> Option<NewOdoo> {
 
 async fn in_the_real_one(app: Arc<TestApp>, wire: ProtocolChoice, odoo: OdooClient, rnc: String) {
     let (own, _) = app.tenant_at("Dunet SRL", administrator(wire).expect("asked before")).await;
-    let tenant = closed(&app, Some(&rnc)).await;
+    let (tenant, month) = closed(&app, Some(&rnc)).await;
     bills(&app, own).await;
-    let made = app.state.invoices.create(tenant, 202_611, &actor()).await.unwrap();
-    assert_eq!(app.state.invoices.create(tenant, 202_611, &actor()).await.unwrap(), made, "{wire}: once");
+    let made = app.state.invoices.create(tenant, month, &actor()).await.unwrap();
+    assert_eq!(app.state.invoices.create(tenant, month, &actor()).await.unwrap(), made, "{wire}: once");
     let fields = ["state", "move_type", "amount_untaxed", "amount_tax", "amount_total", "currency_id", "partner_id", "invoice_origin", "ref"];
     let found = records(&odoo, "account.move", json!([["invoice_origin", "=", made.reference]]), &fields).await;
     assert_eq!(found.len(), 1, "{wire}: {found:?}");
     let invoice = &found[0];
     assert_eq!((&invoice["state"], &invoice["move_type"], invoice["id"].as_i64()), (&json!("draft"), &json!("out_invoice"), made.odoo_id), "{wire}: {invoice}");
-    let statement = app.state.statements.statement(tenant, 202_611).await.unwrap();
+    let statement = app.state.statements.statement(tenant, month).await.unwrap();
     let cents = if made.currency.as_deref() == Some("DOP") { statement.total_dop_cents.unwrap() } else { statement.total_usd_cents };
     let untaxed = if made.currency.as_deref() == Some("DOP") { 125_000 } else { 2_000 };
     assert_eq!((invoice["amount_untaxed"].as_f64().unwrap() * 100.0).round() as i64, untaxed, "{wire}: {invoice}");

@@ -47,7 +47,6 @@ struct Connected {
     /// User.
     login: String,
     /// How it is spoken to.
-    #[schema(inline)]
     protocol: Wire,
     /// When the secret was given, UTC; none when that is not known any more.
     secret_saved_at: Option<DateTime<Utc>>,
@@ -85,7 +84,6 @@ pub(super) struct ConnectionNew {
     #[schema(value_type = Option<String>)]
     secret: Option<Hidden>,
     /// The best that it and the secret allow unless said otherwise.
-    #[schema(inline)]
     protocol: Option<Wire>,
     /// Requests a second, at most 1,000; absent goes by the address, 0 is no limit.
     #[schema(maximum = 1000)]
@@ -108,7 +106,6 @@ pub(super) struct ConnectionTry {
     #[schema(value_type = Option<String>)]
     secret: Option<Hidden>,
     /// How it is spoken to.
-    #[schema(inline)]
     protocol: Option<Wire>,
 }
 

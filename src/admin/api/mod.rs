@@ -227,5 +227,3 @@ mod tests {
         assert!(jsonschema::draft202012::meta::is_valid(&document["components"]["schemas"]["Problem"]));
     }
 }
-#[cfg(test)]
-mod dump { #[test] fn dump() { std::fs::write("/tmp/rest_doc.json", super::document().to_string()).unwrap(); } }

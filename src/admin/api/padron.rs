@@ -58,14 +58,12 @@ pub(super) struct Listing {
 #[derive(Serialize, ToSchema)]
 pub(super) struct ImportJob {
     /// How far it is.
-    #[schema(inline)]
     state: JobState,
     /// Who began it.
     actor: String,
     /// When, UTC.
     began_at: DateTime<Utc>,
     /// What it is doing; none before it reads.
-    #[schema(inline)]
     stage: Option<JobStage>,
     /// How much of that is done, per cent.
     percent: Option<u64>,
