@@ -248,11 +248,20 @@ async fn age(db: &DatabaseConnection) {
     let (long_ago, random, text, at) = if postgres {
         ("now() - interval '400 days'", "gen_random_uuid()", "n::text", format!("now() - interval '400 days' * (n::float8 / {CHANGES})"))
     } else {
-        ("strftime('%Y-%m-%dT%H:%M:%S+00:00', 'now', '-400 days')", "randomblob(16)", "cast(n as text)", format!("strftime('%Y-%m-%dT%H:%M:%S+00:00', 'now', '-' || (400 * 86400 * n / {CHANGES}) || ' seconds')"))
+        (
+            "strftime('%Y-%m-%dT%H:%M:%S+00:00', 'now', '-400 days')",
+            "randomblob(16)",
+            "cast(n as text)",
+            format!("strftime('%Y-%m-%dT%H:%M:%S+00:00', 'now', '-' || (400 * 86400 * n / {CHANGES}) || ' seconds')"),
+        )
     };
     db.execute_unprepared(&format!("update clients set created_at = {long_ago}")).await.expect("aged");
     let action = "case n % 20 when 0 then 'tenant.edit' when 1 then 'token.issue' when 2 then 'user.sign_in' else 'tool.edit' end";
-    let numbers = if postgres { format!("generate_series(1, {CHANGES}) n") } else { format!("(with recursive g(n) as (select 1 union all select n + 1 from g where n < {CHANGES}) select n from g)") };
+    let numbers = if postgres {
+        format!("generate_series(1, {CHANGES}) n")
+    } else {
+        format!("(with recursive g(n) as (select 1 union all select n + 1 from g where n < {CHANGES}) select n from g)")
+    };
     let before = if postgres { "jsonb_build_object('plan', 'basic')" } else { "'{\"plan\":\"basic\"}'" };
     let sql = format!(
         "insert into logs (id, client_id, actor, action, subject, before, after, previous_hash, hash, created_at) \

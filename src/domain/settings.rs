@@ -80,8 +80,17 @@ pub enum Key {
 
 impl Key {
     /// Every setting, in the order of the page.
-    pub const ALL: [Self; 9] =
-        [Self::PublicMail, Self::SignUp, Self::SignUpPlan, Self::ToolCallsPerHour, Self::UsageRetentionDays, Self::UsdRate, Self::ItbisPercent, Self::BillingClient, Self::Maintenance];
+    pub const ALL: [Self; 9] = [
+        Self::PublicMail,
+        Self::SignUp,
+        Self::SignUpPlan,
+        Self::ToolCallsPerHour,
+        Self::UsageRetentionDays,
+        Self::UsdRate,
+        Self::ItbisPercent,
+        Self::BillingClient,
+        Self::Maintenance,
+    ];
 
     /// As stored, and as a form calls it.
     #[must_use]

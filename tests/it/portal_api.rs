@@ -242,7 +242,10 @@ async fn what_the_document_says_is_there() {
             let content = &document()["paths"][template]["get"]["responses"]["200"]["content"];
             if content["text/csv"].is_object() {
                 let kind = answer.headers[header::CONTENT_TYPE].to_str().unwrap();
-                assert!(kind.starts_with("text/csv") && answer.json.as_str().is_some_and(|lines| lines.lines().next().is_some_and(|head| head.contains(','))), "{path}: {answer:?}");
+                assert!(
+                    kind.starts_with("text/csv") && answer.json.as_str().is_some_and(|lines| lines.lines().next().is_some_and(|head| head.contains(','))),
+                    "{path}: {answer:?}"
+                );
                 continue;
             }
             let mut schema = content["application/json"]["schema"].clone();

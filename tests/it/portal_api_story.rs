@@ -95,7 +95,13 @@ async fn the_matrix_of_tools_is_saved_whole_and_not_over_another_change() {
         // The old mark again, and requests that are no whole.
         assert!(program.send(Method::PUT, &path, &direct).await.failed(StatusCode::CONFLICT));
         let mut wrongs = Vec::new();
-        for wrong in [json!({ "tool": "no_hay" }), json!({ "tool": rows[1]["tool"] }), json!({ "calls_per_hour": 0 }), json!({ "calls_per_hour": 100_001 }), json!({ "write_policy": "direct" })] {
+        for wrong in [
+            json!({ "tool": "no_hay" }),
+            json!({ "tool": rows[1]["tool"] }),
+            json!({ "calls_per_hour": 0 }),
+            json!({ "calls_per_hour": 100_001 }),
+            json!({ "write_policy": "direct" }),
+        ] {
             let mut sent = direct.clone();
             // The first tool only reads.
             assert_eq!(rows[0]["writes"], false);
@@ -249,10 +255,12 @@ async fn months_plans_and_settings_are_kept_from_writing_over_each_other() {
         assert_eq!((&closed["state"], &closed["number"]), (&json!("closed"), &json!(1)), "as it is");
         for (correction, status, field) in [
             (json!({ "part": 1, "amount_usd_cents": 0, "note": "x" }), StatusCode::UNPROCESSABLE_ENTITY, "amount_usd_cents"),
+            (json!({ "part": 1, "amount_usd_cents": i64::MIN, "note": "x" }), StatusCode::UNPROCESSABLE_ENTITY, "amount_usd_cents"),
+            (json!([1, 5, "x"]), StatusCode::BAD_REQUEST, ""),
             (json!({ "part": 1, "amount_usd_cents": 5, "note": " " }), StatusCode::UNPROCESSABLE_ENTITY, "note"),
             (json!({ "part": 3, "amount_usd_cents": 5, "note": "x" }), StatusCode::CONFLICT, ""),
             (json!({ "part": 1, "amount_usd_cents": -500, "note": "Cortesía" }), StatusCode::CREATED, ""),
-            (json!({ "part": 1, "amount_usd_cents": -500, "note": "Cortesía" }), StatusCode::CREATED, ""),
+            (json!({ "part": 1.0, "amount_usd_cents": -500.0, "note": "Cortesía" }), StatusCode::CREATED, ""),
             (json!({ "part": 1, "amount_usd_cents": -900, "note": "Otra" }), StatusCode::CONFLICT, ""),
         ] {
             let answer = program.send(Method::POST, &format!("{month}/corrections"), &correction).await;
@@ -274,7 +282,12 @@ async fn months_plans_and_settings_are_kept_from_writing_over_each_other() {
         assert_eq!(program.send(Method::POST, plans, &json!({ "code": "Oro!", "terms": terms("Oro") })).await.fault(), "code");
         assert_eq!(program.send(Method::PUT, &format!("{plans}/oro"), &json!({ "version": 1, "terms": terms("Dorado") })).await.json["name"], "Dorado");
         assert!(program.send(Method::PUT, &format!("{plans}/oro"), &json!({ "version": 1, "terms": terms("Otro") })).await.failed(StatusCode::CONFLICT));
-        for (code, confirm, status) in [("oro", "plata", StatusCode::UNPROCESSABLE_ENTITY), ("pro", "pro", StatusCode::CONFLICT), ("no-hay", "no-hay", StatusCode::NOT_FOUND), ("oro", "oro", StatusCode::NO_CONTENT)] {
+        for (code, confirm, status) in [
+            ("oro", "plata", StatusCode::UNPROCESSABLE_ENTITY),
+            ("pro", "pro", StatusCode::CONFLICT),
+            ("no-hay", "no-hay", StatusCode::NOT_FOUND),
+            ("oro", "oro", StatusCode::NO_CONTENT),
+        ] {
             let answer = program.send(Method::POST, &format!("{plans}/{code}/delete"), &json!({ "confirm": confirm })).await;
             assert_eq!(answer.status, status, "{code} {confirm}: {answer:?}");
         }
@@ -351,7 +364,9 @@ async fn a_listing_is_uploaded_and_rolled_back_by_a_program() {
         let folder = app.folder.path().to_owned();
         let zip = async |day: &str| {
             let (folder, cutoff) = (folder.join(day), day.parse().unwrap());
-            tokio::task::spawn_blocking(move || std::fs::read(write_zips(&folder, &SampleOptions { rows: 40, seed: 1, cutoff, defects: false }).unwrap().txt).unwrap()).await.unwrap()
+            tokio::task::spawn_blocking(move || std::fs::read(write_zips(&folder, &SampleOptions { rows: 40, seed: 1, cutoff, defects: false }).unwrap().txt).unwrap())
+                .await
+                .unwrap()
         };
         for day in ["2026-11-14", "2026-11-21"] {
             let begun = program.upload(imports, &[("zip", Some("DGII_RNC.zip"), &zip(day).await)]).await;
@@ -374,7 +389,10 @@ async fn a_listing_is_uploaded_and_rolled_back_by_a_program() {
         }
         assert!(program.send(Method::POST, imports, &json!({})).await.failed(StatusCode::BAD_REQUEST), "no form with files");
         let history = program.get(imports).await.json;
-        assert!(history["rows"].as_array().unwrap().iter().any(|entry| entry["outcome"] == "refused" && entry["refusal"].as_str().is_some_and(|text| text.len() > 10)), "{history}");
+        assert!(
+            history["rows"].as_array().unwrap().iter().any(|entry| entry["outcome"] == "refused" && entry["refusal"].as_str().is_some_and(|text| text.len() > 10)),
+            "{history}"
+        );
         let back = format!("{path}/rollback");
         assert!(program.send(Method::POST, &back, &json!({ "cutoff": "2026-11-07" })).await.failed(StatusCode::CONFLICT));
         assert_eq!(program.send(Method::POST, &back, &json!({ "cutoff": "2026-11-14" })).await.json["active"]["cutoff"], "2026-11-14");

@@ -2,8 +2,8 @@
 
 use dunet::db;
 use dunet::db::entities::{
-    api_tokens, client_tools, clients, configs, logs, memberships, operations, operator_keys, padron_imports, plans, sessions, statement_invoices, statements, tool_usage, usage_days, usage_hours,
-    usage_months, user_links, users,
+    api_tokens, client_tools, clients, configs, logs, memberships, operations, operator_keys, padron_imports, plans, sessions, statement_invoices, statements, tool_usage,
+    usage_days, usage_hours, usage_months, user_links, users,
 };
 use sea_orm::{ConnectionTrait, DatabaseConnection, DbBackend, EntityTrait, IdenStatic, Iterable, QuerySelect, Statement};
 

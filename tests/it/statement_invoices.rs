@@ -92,11 +92,7 @@ async fn a_closed_month_becomes_a_draft_invoice_once() {
         let of = |line: &Value| (line["name"].as_str().unwrap().to_owned(), line["price_unit"].as_f64().unwrap(), line["tax_ids"].as_array().unwrap().len());
         assert_eq!(
             lines.iter().map(of).collect::<Vec<_>>(),
-            [
-                ("Plan Basic, 11/2026".to_owned(), 20.0, 1),
-                ("Corrección n.º 2: Cortesía".to_owned(), -5.0, 1),
-                ("1 llamadas incluidas: consultar_rnc_dgii 1".to_owned(), 0.0, 0)
-            ]
+            [("Plan Basic, 11/2026".to_owned(), 20.0, 1), ("Corrección n.º 2: Cortesía".to_owned(), -5.0, 1), ("1 llamadas incluidas: consultar_rnc_dgii 1".to_owned(), 0.0, 0)]
         );
         assert_eq!(lines[2]["display_type"], "line_note");
 
@@ -109,7 +105,8 @@ async fn a_closed_month_becomes_a_draft_invoice_once() {
         assert_eq!(invoices(&odoo, tenant).await.len(), 1);
         app.state.statements.correct(tenant, 202_611, 2, -100, "Otra", &actor()).await.unwrap();
         assert!(operator.get(&shown).await.text.contains("correcciones posteriores"));
-        let audit: Vec<Value> = logs::Entity::find().all(&app.state.db).await.unwrap().into_iter().filter(|row| row.action == "statement.invoice").filter_map(|row| row.after).collect();
+        let audit: Vec<Value> =
+            logs::Entity::find().all(&app.state.db).await.unwrap().into_iter().filter(|row| row.action == "statement.invoice").filter_map(|row| row.after).collect();
         assert_eq!(audit.iter().map(|after| after["state"].as_str().unwrap()).collect::<Vec<_>>(), ["running", "done"]);
         // The client's own people see none of it.
         let member = app.member(tenant, "marta@nova.do", Level::Owner).await;

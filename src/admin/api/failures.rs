@@ -1,6 +1,7 @@
 //! What goes wrong in the hall, as the API's failures.
 
 use super::problem::{ApiError, Fault};
+use crate::admin::pages::invoice_fault;
 use crate::domain::padron_imports::{ImportError, PadronError, PadronJobError, Refusal};
 use crate::domain::plans::PlanError;
 use crate::domain::settings::SettingsError;
@@ -8,7 +9,6 @@ use crate::domain::statements::StatementError;
 use crate::domain::tenants::TenantError;
 use crate::domain::tokens::TokenError;
 use crate::domain::users::UserError;
-use crate::admin::pages::invoice_fault;
 use crate::text::{Language, fill, text};
 use crate::tools::invoice::InvoiceError;
 
@@ -79,7 +79,9 @@ impl From<StatementError> for ApiError {
             StatementError::Running => Self::Conflict("The month is not over, or has been for less than an hour.".to_owned()),
             StatementError::NoRate => Self::Conflict("State `usd_rate` in the settings first.".to_owned()),
             StatementError::NotClosed => Self::Conflict("The month is not closed: what is wrong in it can still be mended.".to_owned()),
-            StatementError::Invalid("part") => Self::Conflict("Another correction was made meanwhile: read the statement again; `part` is one more than its corrections.".to_owned()),
+            StatementError::Invalid("part") => {
+                Self::Conflict("Another correction was made meanwhile: read the statement again; `part` is one more than its corrections.".to_owned())
+            }
             StatementError::Invalid("amount") => Self::fault("amount_usd_cents", sentence("correction_amount")),
             StatementError::Invalid(field) => Self::fault(field, sentence("correction_note")),
             other @ StatementError::Db(_) => Self::internal(other),

@@ -66,6 +66,11 @@ pub(super) enum CallOutcome {
 }
 
 impl CallsAsked {
+    fn rows_max(&self) -> Result<u64, ApiError> {
+        let limit = self.limit.unwrap_or(LOG_ROWS_PER_PAGE);
+        if (1..=ROWS_MAX).contains(&limit) { Ok(limit) } else { Err(ApiError::fault("limit", format!("Give a number from 1 to {ROWS_MAX}."))) }
+    }
+
     fn filter(self) -> Result<LogFilter, ApiError> {
         let short = |field: &str, value: Option<String>| match value {
             Some(value) if value.chars().count() > VALUE_CHARS_MAX => Err(ApiError::fault(field, format!("Give {VALUE_CHARS_MAX} characters at most."))),
@@ -91,10 +96,7 @@ impl CallsAsked {
 /// Calls, newest first. A search for a tool, an outcome or a request looks at so many calls for each page: follow `next` until there is none.
 #[utoipa::path(get, path = "/admin/api/log", tag = "log", params(CallsAsked), responses((status = 200, body = LogPage, description = "A page of calls.")))]
 pub(super) async fn call_list(State(portal): State<Portal>, _: By, Asked(asked): Asked<CallsAsked>) -> Result<Json<LogPage>, ApiError> {
-    let limit = asked.limit.unwrap_or(LOG_ROWS_PER_PAGE);
-    if !(1..=ROWS_MAX).contains(&limit) {
-        return Err(ApiError::fault("limit", format!("Give a number from 1 to {ROWS_MAX}.")));
-    }
+    let limit = asked.rows_max()?;
     let after = asked.after.clone();
     portal.state().reports.log_page(&asked.filter()?, after.as_deref(), limit).await.map(Json).map_err(ApiError::internal)
 }
@@ -103,6 +105,7 @@ pub(super) async fn call_list(State(portal): State<Portal>, _: By, Asked(asked):
 #[utoipa::path(get, path = "/admin/api/log/csv", tag = "log", params(CallsAsked), responses((status = 200, body = String, content_type = "text/csv", description = "A line for each call.")))]
 pub(super) async fn call_csv(State(portal): State<Portal>, _: By, Asked(asked): Asked<CallsAsked>) -> Result<Response, ApiError> {
     let state = portal.state();
+    asked.rows_max()?;
     let lines = state.reports.log_csv(asked.filter()?).inspect_err(|error| tracing::error!(%error, "a download of the log broke off"));
     Ok(files::csv(&format!("registros-{}", local_day(state.clock.now())), Body::from_stream(lines)))
 }

@@ -95,7 +95,12 @@ pub(super) async fn member_invite(State(portal): State<Portal>, by: By, Path(pat
 
 /// Changes what somebody of a client may do.
 #[utoipa::path(patch, path = "/admin/api/clients/{id}/members/{user}", tag = "members", params(("id" = TenantId, Path), ("user" = UserId, Path)), request_body = MemberChange, responses((status = 204, description = "It is so from now on.")))]
-pub(super) async fn member_edit(State(portal): State<Portal>, by: By, Path((path, user)): Path<(String, String)>, Body(change): Body<MemberChange>) -> Result<StatusCode, ApiError> {
+pub(super) async fn member_edit(
+    State(portal): State<Portal>,
+    by: By,
+    Path((path, user)): Path<(String, String)>,
+    Body(change): Body<MemberChange>,
+) -> Result<StatusCode, ApiError> {
     let state = portal.state();
     let tenant = client(state, &path).await?;
     state.users.member_level(&MemberBy::operator(&by, tenant.id), id(&user)?, change.level.known()).await?;

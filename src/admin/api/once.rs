@@ -94,9 +94,7 @@ async fn run(once: &Once, act: [u8; 32], same: [u8; 32], request: Request, next:
     }
     match (own.into_inner().unwrap_or_else(PoisonError::into_inner), came) {
         (Some(own), _) => own,
-        (None, Some(done)) if done.request != same => {
-            ApiError::fault(HEADER, "This key was used with another request: make a new one for each act.").into_response()
-        }
+        (None, Some(done)) if done.request != same => ApiError::fault(HEADER, "This key was used with another request: make a new one for each act.").into_response(),
         (None, Some(done)) => done.again(),
         (None, None) => ApiError::Conflict("The same key is in use and that request came to nothing. Send it again.".to_owned()).into_response(),
     }

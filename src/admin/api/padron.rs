@@ -126,8 +126,10 @@ pub(super) struct PadronUpload {
     /// The day they are of, where they do not say it.
     cutoff: Option<NaiveDate>,
     /// `1` takes them also when there are far more or fewer taxpayers than before.
+    #[schema(pattern = "^1$")]
     any_size_change: Option<String>,
     /// `1` takes them also when they are older than the active listing.
+    #[schema(pattern = "^1$")]
     allow_older: Option<String>,
 }
 

@@ -17,8 +17,8 @@ use crate::admin::Portal;
 use crate::admin::metrics_csv::{MetricsTable, metrics_csv};
 use crate::domain::audit::{Broken, chain_verify, chains_verify};
 use crate::domain::reports::{AgentSeen, AuditFilter, AuditRow, AuditScope, ClientSummary, DayRange, MetricsReport, Page, Panel};
-use crate::tools::TOOLS;
 use crate::ids::TenantId;
+use crate::tools::TOOLS;
 
 /// Years that days may be of: no calls are older or younger.
 const YEARS: std::ops::RangeInclusive<i32> = 2000..=2200;

@@ -278,7 +278,7 @@ impl Statements {
         if note.is_empty() || note.chars().count() > NOTE_CHARS_MAX || note.chars().any(char::is_control) {
             return Err(StatementError::Invalid("note"));
         }
-        if amount_usd_cents == 0 || amount_usd_cents.abs() > CORRECTION_USD_CENTS_MAX {
+        if amount_usd_cents == 0 || amount_usd_cents.unsigned_abs() > CORRECTION_USD_CENTS_MAX.unsigned_abs() {
             return Err(StatementError::Invalid("amount"));
         }
         let transaction = db::begin_write(&self.db).await?;

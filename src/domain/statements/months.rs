@@ -61,7 +61,11 @@ impl Statements {
         let months = days.map(|day| billing_month(day_start(day))).take_while(|month| *month >= billing_month(since));
         let row = |month| {
             let mut parts = parts.remove(&month).unwrap_or_default().into_iter();
-            let closed = parts.next().filter(|first| first.part == 0).map(|first| first.corrected(parts.collect())).map(|closed| Statement { invoice: invoices.remove(&(tenant.uuid(), month)), ..closed });
+            let closed = parts
+                .next()
+                .filter(|first| first.part == 0)
+                .map(|first| first.corrected(parts.collect()))
+                .map(|closed| Statement { invoice: invoices.remove(&(tenant.uuid(), month)), ..closed });
             let state = match &closed {
                 Some(_) => StatementState::Closed,
                 None if month == billing_month(now) => StatementState::Running,

@@ -173,7 +173,11 @@ impl Draft<'_> {
     /// Cents of the statement as a price: dollars, or pesos at its rate, to the cent.
     fn price(&self, usd_cents: i64, code: &str) -> f64 {
         let usd = Decimal::new(usd_cents, 2);
-        let amount = if code == "DOP" { (usd * self.statement.usd_rate.unwrap_or(Decimal::ONE)).round_dp_with_strategy(2, rust_decimal::RoundingStrategy::MidpointAwayFromZero) } else { usd };
+        let amount = if code == "DOP" {
+            (usd * self.statement.usd_rate.unwrap_or(Decimal::ONE)).round_dp_with_strategy(2, rust_decimal::RoundingStrategy::MidpointAwayFromZero)
+        } else {
+            usd
+        };
         amount.to_f64().unwrap_or_default()
     }
 }
