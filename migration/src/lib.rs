@@ -12,6 +12,7 @@ mod m20261125_000007_reports;
 mod m20261125_000008_statements;
 mod m20261125_000011_operator_keys;
 mod m20261128_000012_statement_invoices;
+mod m20261128_000013_rare_rows;
 pub mod rollups;
 mod tables;
 
@@ -33,6 +34,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261125_000008_statements::Migration),
             Box::new(m20261125_000011_operator_keys::Migration),
             Box::new(m20261128_000012_statement_invoices::Migration),
+            Box::new(m20261128_000013_rare_rows::Migration),
         ]
     }
 }

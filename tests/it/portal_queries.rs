@@ -32,12 +32,12 @@ async fn queries(app: &TestApp, browser: &Browser, path: &str) -> (StatusCode, V
 async fn every_page_asks_at_most_ten_times() {
     TestApp::everywhere_with(&QUIET, |app| async move {
         let tenant = filled(&app).await;
-        let operator = app.operator().await;
-        let (owner, viewer) = (app.member(tenant, "duena@ferre.do", Level::Owner).await, app.member(tenant, "mira@ferre.do", Level::Viewer).await);
-        // Closed months, with a correction and an invoice that is not known of.
+        // Closed months, one with a correction.
         app.clock.advance(chrono::Duration::days(12));
         app.state.statements.close_all(202_611, &actor()).await.unwrap();
         app.state.statements.correct(tenant, 202_611, 1, -100, "Cortesía", &actor()).await.unwrap();
+        let operator = app.operator().await;
+        let (owner, viewer) = (app.member(tenant, "duena@ferre.do", Level::Owner).await, app.member(tenant, "mira@ferre.do", Level::Viewer).await);
         let (mut looked, mut most) = (0, 0);
         let mut over = Vec::new();
         for route in routes().iter().filter(|route| route.methods.contains(&Method::GET)) {
@@ -48,9 +48,9 @@ async fn every_page_asks_at_most_ten_times() {
                     continue;
                 }
                 let (status, heard) = queries(&app, browser, &queries_of).await;
-                if route.who != Who::Anyone {
-                    assert!(status == StatusCode::OK || status == StatusCode::SEE_OTHER, "{queries_of} {who}: {status}");
-                }
+                // A member of one client is sent on to its page.
+                let seen = status == StatusCode::OK || (route.path == "/admin" && who != "operator");
+                assert!(seen || route.who == Who::Anyone, "{queries_of} {who}: {status}");
                 looked += 1;
                 most = most.max(heard.len());
                 if heard.len() > QUERIES_MAX {

@@ -17,7 +17,7 @@ use crate::ids::{TenantId, TokenId, UsageId};
 pub const LOG_ROWS_PER_PAGE: u64 = 100;
 const ROWS_PER_PAGE_MAX: u64 = 1_000;
 /// Calls that one page looks at when it looks for something that no index knows.
-const WINDOW: u64 = 20_000;
+const WINDOW: u64 = 5_000;
 /// Calls of one download.
 const CSV_ROWS_MAX: usize = 500_000;
 const CSV_ROWS_PER_PAGE: u64 = 1_000;
