@@ -34,6 +34,7 @@ use crate::tools::TOOLS;
 use crate::tools::confirm::Writes;
 use crate::tools::dispatch::{Dispatcher, DispatcherParts};
 use crate::tools::error::Code;
+use crate::tools::invoice::{InvoiceParts, Invoices};
 
 /// Handles to everything a door needs. Cheap to clone.
 #[derive(Clone)]
@@ -72,6 +73,8 @@ pub struct AppState {
     pub reports: Reports,
     /// Monthly statements.
     pub statements: Statements,
+    /// Statements as draft invoices.
+    pub invoices: Invoices,
     /// What the operator sets while the service runs.
     pub settings: SettingsStore,
     /// Follows changes made by other processes.
@@ -93,7 +96,11 @@ impl AppState {
         Self::assemble(config, &vault, &clock, &db)
     }
 
-    fn assemble(config: Config, vault: &Vault, clock: &Clock, db: &DatabaseConnection) -> anyhow::Result<(Self, UsageWorker)> {
+    /// The same over a database that is open already; tests listen to it.
+    ///
+    /// # Errors
+    /// The padrón's folder cannot be used.
+    pub fn assemble(config: Config, vault: &Vault, clock: &Clock, db: &DatabaseConnection) -> anyhow::Result<(Self, UsageWorker)> {
         let limits = &config.limits;
         let tenants = Tenants::new(db.clone(), vault.clone(), clock.clone());
         let memory = TokenMemory { fresh_s: limits.caller_cache_s, stale_s: limits.caller_stale_s, tokens_max: limits.caller_cache_tokens_max };
@@ -129,6 +136,15 @@ impl AppState {
         });
         let settings = SettingsStore::new(db.clone(), clock.clone());
         let changes = ChangeWatch::new(db.clone(), clock.clone(), tokens.clone(), connections.clone(), settings.clone());
+        let statements = Statements::new(db.clone(), clock.clone(), settings.clone());
+        let invoices = Invoices::new(InvoiceParts {
+            statements: statements.clone(),
+            tenants: tenants.clone(),
+            connections: connections.clone(),
+            settings: settings.clone(),
+            padron: padron.clone(),
+            tasks: tasks.clone(),
+        });
         let metrics = Metrics::new(TOOLS.iter().map(|tool| tool.facts().name).collect(), Code::ALL.iter().map(|code| code.as_str()).collect(), clock.now().timestamp());
         let state = Self {
             config: Arc::new(config),
@@ -147,7 +163,8 @@ impl AppState {
             dispatcher,
             approvals,
             reports: Reports::new(db.clone(), clock.clone()),
-            statements: Statements::new(db.clone(), clock.clone(), settings.clone()),
+            statements,
+            invoices,
             settings,
             changes,
             tasks,

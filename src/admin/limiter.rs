@@ -1,5 +1,6 @@
 //! How often one address may try, where nobody has signed in yet.
 
+use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -8,8 +9,10 @@ use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
+use governor::clock::Clock;
 use governor::middleware::NoOpMiddleware;
 use tower_governor::governor::{GovernorConfig, GovernorConfigBuilder};
+use tower_governor::key_extractor::KeyExtractor;
 use tower_governor::{GovernorError, GovernorLayer};
 
 use super::error::PageError;
@@ -44,6 +47,15 @@ impl Limiter {
         if self.seen.fetch_add(1, Ordering::Relaxed) % PRUNE_EVERY == PRUNE_EVERY - 1 {
             self.config.limiter().retain_recent();
         }
+    }
+
+    /// Counts one try of whoever sent this; the seconds to wait when there were too many.
+    pub(super) fn take<B>(&self, request: &axum::http::Request<B>) -> Result<(), u64> {
+        self.prune();
+        // An address that is not known counts with the others that are not.
+        let address = ByAddress.extract(request).unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED));
+        let limiter = self.config.limiter();
+        limiter.check_key(&address).map_err(|not_until| not_until.wait_time_from(limiter.clock().now()).as_secs().max(1))
     }
 
     pub(super) fn layer(&self) -> GovernorLayer<ByAddress, NoOpMiddleware, Body> {

@@ -34,6 +34,8 @@ mod guard;
 mod limiter;
 mod live;
 mod log_row;
+mod metrics_csv;
+mod odoo_typed;
 mod once;
 mod pages;
 mod render;

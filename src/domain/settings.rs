@@ -20,6 +20,7 @@ use crate::db::{
     self,
     entities::{configs, plans},
 };
+use crate::ids::TenantId;
 
 /// The audit's word for an edit; other processes listen to it.
 pub(super) const ACTION: &str = "settings.edit";
@@ -30,7 +31,7 @@ const MAIL_CHARS_MAX: usize = 254;
 const TOOL_CALLS_PER_HOUR_MAX: u32 = 1_000_000;
 
 /// Whether strangers may register a company.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, utoipa::ToSchema)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, serde::Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum SignUp {
     /// They may not.
@@ -76,12 +77,23 @@ pub enum Key {
     Maintenance,
     /// Calls an hour of a tool that is enabled for a new client.
     ToolCallsPerHour,
+    /// The client that is the operator's own firm: invoices are made in its Odoo.
+    BillingClient,
 }
 
 impl Key {
     /// Every setting, in the order of the page.
-    pub const ALL: [Self; 8] =
-        [Self::PublicMail, Self::SignUp, Self::SignUpPlan, Self::ToolCallsPerHour, Self::UsageRetentionDays, Self::UsdRate, Self::ItbisPercent, Self::Maintenance];
+    pub const ALL: [Self; 9] = [
+        Self::PublicMail,
+        Self::SignUp,
+        Self::SignUpPlan,
+        Self::ToolCallsPerHour,
+        Self::UsageRetentionDays,
+        Self::UsdRate,
+        Self::ItbisPercent,
+        Self::BillingClient,
+        Self::Maintenance,
+    ];
 
     /// As stored, and as a form calls it.
     #[must_use]
@@ -95,6 +107,7 @@ impl Key {
             Self::ItbisPercent => "itbis_percent",
             Self::Maintenance => "maintenance",
             Self::ToolCallsPerHour => "tool_calls_per_hour",
+            Self::BillingClient => "billing_client",
         }
     }
 }
@@ -118,6 +131,9 @@ pub struct Settings {
     pub maintenance: Option<String>,
     /// Calls an hour with which the tools of a new client begin; who is there keeps theirs.
     pub tool_calls_per_hour: u32,
+    /// The client that is the operator's own firm: statements become draft invoices in its Odoo. None makes no invoices; whether there is one of
+    /// that id is looked at when an invoice is made.
+    pub billing_client: Option<TenantId>,
     /// When one was last edited, UTC: an edit names the moment it has seen.
     pub edited_at: Option<DateTime<Utc>>,
 }
@@ -133,6 +149,7 @@ impl Default for Settings {
             itbis_percent: Decimal::from(18),
             maintenance: None,
             tool_calls_per_hour: super::tenant::TOOL_CALLS_PER_HOUR_DEFAULT,
+            billing_client: None,
             edited_at: None,
         }
     }
@@ -152,6 +169,7 @@ impl Settings {
             Key::ItbisPercent => self.itbis_percent.to_string(),
             Key::Maintenance => self.maintenance.clone().unwrap_or_default(),
             Key::ToolCallsPerHour => self.tool_calls_per_hour.to_string(),
+            Key::BillingClient => self.billing_client.map(|client| client.to_string()).unwrap_or_default(),
         }
     }
 
@@ -174,6 +192,7 @@ impl Settings {
             Key::ItbisPercent => self.itbis_percent = given.map_or(Ok(default.itbis_percent), |text| decimal(text, Decimal::ZERO, Decimal::ONE_HUNDRED, 2))?,
             Key::Maintenance => self.maintenance = given.map(message).transpose()?,
             Key::ToolCallsPerHour => self.tool_calls_per_hour = given.map_or(Ok(default.tool_calls_per_hour), |text| whole(text, 1, TOOL_CALLS_PER_HOUR_MAX))?,
+            Key::BillingClient => self.billing_client = given.map(|text| text.parse().map_err(|_| Fault::Choice)).transpose()?,
         }
         Ok(())
     }
@@ -347,6 +366,7 @@ mod tests {
             (Key::Maintenance, "Volvemos a las 6", "Volvemos a las 6"),
             (Key::ToolCallsPerHour, "500", "500"),
             (Key::SignUpPlan, "basic", "basic"),
+            (Key::BillingClient, "0199b3c8-7c00-7000-8000-000000000001", "0199b3c8-7c00-7000-8000-000000000001"),
         ] {
             settings.set(key, good).unwrap();
             assert_eq!(settings.field(key), shown);
@@ -361,6 +381,7 @@ mod tests {
             (Key::UsdRate, "62.41501", Fault::Number),
             (Key::ItbisPercent, "101", Fault::Range),
             (Key::Maintenance, "\u{7}", Fault::Text),
+            (Key::BillingClient, "Ferretería", Fault::Choice),
         ] {
             assert_eq!(settings.clone().set(key, bad), Err(fault), "{key:?} {bad}");
         }

@@ -33,10 +33,10 @@ mod sign_up;
 
 pub use email::EmailChanged;
 pub use links::{Addressed, Joining, LinkPurpose, LinkView, NewLink};
-pub use members::MemberView;
+pub use members::{MemberBy, MemberView};
 use passwords::Passwords;
 pub use people::{PersonPage, PersonQuery, PersonView};
-pub use proofs::{Level, Membership, Operator, Role, TenantAccess, User};
+pub use proofs::{AnyOperator, Level, Membership, Operator, Role, TenantAccess, User};
 pub use second_factor::{Enrolment, SecondFactorView};
 pub use sessions::{NewSession, SessionFrom, SessionView};
 pub use sign_in::SignInRefusal;

@@ -13,6 +13,7 @@ pub mod cx;
 pub mod dispatch;
 pub mod doctor;
 pub mod error;
+pub mod invoice;
 mod ledger;
 pub mod platform;
 pub mod sales;

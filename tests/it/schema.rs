@@ -2,8 +2,8 @@
 
 use dunet::db;
 use dunet::db::entities::{
-    api_tokens, client_tools, clients, configs, logs, memberships, operations, operator_keys, padron_imports, plans, sessions, statements, tool_usage, usage_days, usage_hours,
-    usage_months, user_links, users,
+    api_tokens, client_tools, clients, configs, logs, memberships, operations, operator_keys, padron_imports, plans, sessions, statement_invoices, statements, tool_usage,
+    usage_days, usage_hours, usage_months, user_links, users,
 };
 use sea_orm::{ConnectionTrait, DatabaseConnection, DbBackend, EntityTrait, IdenStatic, Iterable, QuerySelect, Statement};
 
@@ -81,6 +81,7 @@ async fn migrations_and_entities_agree() {
         same::<usage_months::Entity>(&db, &mut seen).await;
         same::<usage_days::Entity>(&db, &mut seen).await;
         same::<usage_hours::Entity>(&db, &mut seen).await;
+        same::<statement_invoices::Entity>(&db, &mut seen).await;
         same::<statements::Entity>(&db, &mut seen).await;
         same::<operator_keys::Entity>(&db, &mut seen).await;
         same::<padron_imports::Entity>(&db, &mut seen).await;

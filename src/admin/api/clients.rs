@@ -1,4 +1,4 @@
-//! Clients: the list, adding, showing, editing, suspending, resuming.
+//! Clients: the list, adding, showing, editing, suspending, resuming, removing.
 
 use axum::Json;
 use axum::extract::{Path, State};
@@ -100,7 +100,7 @@ pub(super) enum Language {
 /// Whether writes are previewed first.
 #[derive(Clone, Copy, Deserialize, Serialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
-enum WritePolicy {
+pub(super) enum WritePolicy {
     /// Preview, then confirm.
     Confirm,
     /// At once.
@@ -147,6 +147,14 @@ pub(super) struct ClientChanges {
     write_policy: Option<WritePolicy>,
     /// The version that was seen: somebody else's newer change is then not written over (409).
     version: Option<i32>,
+}
+
+/// A removal, confirmed.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct ClientDelete {
+    /// The client's name, written out.
+    confirm: String,
 }
 
 /// The clients, page by page.
@@ -221,6 +229,20 @@ pub(super) async fn client_resume(State(portal): State<Portal>, by: By, Path(pat
     edited(portal.state(), &by, &path, TenantEdit { active: Some(true), ..TenantEdit::default() }).await
 }
 
+/// Removes a client for good, with its tokens and people. Its audit, statements and usage stay.
+#[utoipa::path(post, path = "/admin/api/clients/{id}/delete", tag = "clients", params(("id" = TenantId, Path)), request_body = ClientDelete, responses((status = 204, description = "It is gone.")))]
+pub(super) async fn client_delete(State(portal): State<Portal>, by: By, Path(path): Path<String>, Body(delete): Body<ClientDelete>) -> Result<StatusCode, ApiError> {
+    let state = portal.state();
+    let tenant = client(state, &path).await?;
+    if delete.confirm.trim() != tenant.name.trim() {
+        return Err(ApiError::sentences([("confirm", "confirm_name")]));
+    }
+    state.tenants.tenant_delete(tenant.id, &by.actor()).await?;
+    state.tokens.forget(tenant.id);
+    state.connections.forget(tenant.id);
+    Ok(StatusCode::NO_CONTENT)
+}
+
 async fn edited(state: &AppState, by: &By, path: &str, edit: TenantEdit) -> Result<Json<Client>, ApiError> {
     let id = client(state, path).await?.id;
     state.tenants.tenant_edit(id, edit, &by.actor()).await?;
@@ -252,11 +274,7 @@ fn shown(tenant: &Tenant) -> Client {
             text::Language::En => Language::En,
         },
         timezone: tenant.timezone.name().to_owned(),
-        write_policy: match tenant.write_policy {
-            tenants::WritePolicy::Confirm => WritePolicy::Confirm,
-            tenants::WritePolicy::Direct => WritePolicy::Direct,
-            tenants::WritePolicy::OwnerApproves => WritePolicy::OwnerApproves,
-        },
+        write_policy: WritePolicy::of(tenant.write_policy),
         odoo: tenant.odoo.as_ref().map(|odoo| ClientOdoo { url: odoo.url.to_string(), database: odoo.database.clone(), login: odoo.login.clone() }),
         version: tenant.version,
         edited_at: tenant.edited_at,
@@ -274,7 +292,17 @@ impl Language {
 }
 
 impl WritePolicy {
-    fn known(self) -> tenants::WritePolicy {
+    /// As the API calls it.
+    pub(super) fn of(policy: tenants::WritePolicy) -> Self {
+        match policy {
+            tenants::WritePolicy::Confirm => Self::Confirm,
+            tenants::WritePolicy::Direct => Self::Direct,
+            tenants::WritePolicy::OwnerApproves => Self::OwnerApproves,
+        }
+    }
+
+    /// As the rules call it.
+    pub(super) fn known(self) -> tenants::WritePolicy {
         match self {
             Self::Confirm => tenants::WritePolicy::Confirm,
             Self::Direct => tenants::WritePolicy::Direct,

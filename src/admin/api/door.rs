@@ -1,6 +1,6 @@
 //! Who may: an operator's API key, or an operator's session of the portal. Only under our own names.
 //!
-//! A key is sent on purpose; a browser sends a cookie by itself. So what acts by session needs the CSRF token of its pages too.
+//! Keys that do not work are limited by address, good ones of the same address are not. A key is sent on purpose; a browser sends a cookie by itself. So what acts by session needs the CSRF token of its pages too.
 
 use axum::extract::{FromRequestParts, Request, State};
 use axum::http::request::Parts;
@@ -9,38 +9,37 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
 use super::problem::ApiError;
+use crate::admin::limiter::Limiter;
 use crate::admin::{Portal, cookies, csrf};
-use crate::domain::audit::Actor;
-use crate::domain::operator_keys::KeyHolder;
-use crate::domain::users::Operator;
 use crate::http::names::authority;
 
 /// Proof that an operator, or a program of theirs, asks.
-#[derive(Clone, Debug)]
-pub(super) enum By {
-    /// A program, by its key.
-    Key(KeyHolder),
-    /// A person, by their session.
-    Session(Operator),
+pub(super) use crate::domain::users::AnyOperator as By;
+
+/// The door, and how often an address may try a wrong key.
+#[derive(Clone)]
+pub(super) struct Door {
+    portal: Portal,
+    wrong_keys: Limiter,
 }
 
-impl By {
-    /// Who a change is written down under.
-    pub(super) fn actor(&self) -> Actor {
-        match self {
-            Self::Key(holder) => holder.actor(),
-            Self::Session(operator) => operator.actor(),
-        }
+impl Door {
+    pub(super) fn new(portal: &Portal, failed_per_minute: u32) -> Self {
+        Self { portal: portal.clone(), wrong_keys: Limiter::new(failed_per_minute) }
     }
 }
 
 /// Lets in who may, with the proof.
-pub(super) async fn layer(State(portal): State<Portal>, mut request: Request, next: Next) -> Response {
+pub(super) async fn layer(State(door): State<Door>, mut request: Request, next: Next) -> Response {
+    let portal = &door.portal;
     let (method, uri, headers) = (request.method().clone(), request.uri().clone(), request.headers().clone());
-    match let_in(&portal, &method, &uri, &headers).await {
+    match let_in(portal, &method, &uri, &headers).await {
         Ok(by) => {
             request.extensions_mut().insert(by);
             next.run(request).await
+        }
+        Err(ApiError::Unauthorized) if headers.contains_key(header::AUTHORIZATION) => {
+            door.wrong_keys.take(&request).map_or_else(ApiError::TooMany, |()| ApiError::Unauthorized).into_response()
         }
         Err(refusal) => refusal.into_response(),
     }
@@ -74,9 +73,9 @@ fn bearer(sent: &str) -> Option<&str> {
 }
 
 impl<S: Send + Sync> FromRequestParts<S> for By {
-    type Rejection = ApiError;
+    type Rejection = Response;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Self::Rejection> {
-        parts.extensions.get::<Self>().cloned().ok_or_else(|| ApiError::internal(anyhow::anyhow!("a route stands outside of the door")))
+        parts.extensions.get::<Self>().cloned().ok_or_else(|| ApiError::internal(anyhow::anyhow!("a route stands outside of the door")).into_response())
     }
 }

@@ -1,12 +1,16 @@
 //! `/admin/api`: what operators' pages do, for their programs. JSON in and out; failures are `application/problem+json` (RFC 9457), in English.
 //!
 //! [`register`] is the one list of routes: a line there is in the router and in the OpenAPI document. The handlers call the same domain services
-//! as the pages. The stack, outermost first: headers, problems (`problem.rs`), panic guard, time limit, who may (`door.rs`).
+//! as the pages. The stack, outermost first: headers, problems (`problem.rs`), panic guard, time limit, who may (`door.rs`), one act per
+//! `Idempotency-Key` (`once.rs`). What the pages do and where it is here: `docs/api.md`.
 
 use std::sync::LazyLock;
+use std::time::Duration;
 
 use axum::Router;
-use axum::middleware::{from_fn, from_fn_with_state};
+use axum::extract::{DefaultBodyLimit, Request, State};
+use axum::middleware::{Next, from_fn, from_fn_with_state};
+use axum::response::Response;
 use axum::routing::any;
 use serde_json::{Value, json};
 use tower::ServiceBuilder;
@@ -14,17 +18,33 @@ use utoipa::openapi::{Info, OpenApi};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::{Portal, headers_layer};
+use super::{Portal, csrf, headers_layer};
 use crate::http::middleware::Around;
 use crate::http::{self, HttpSettings};
 
 mod approvals;
 mod clients;
+mod connection;
 mod door;
+mod failures;
+mod files;
 mod input;
+mod log;
+mod members;
+mod once;
+mod padron;
+mod people;
+mod plans;
 mod problem;
 mod reports;
+mod settings;
+mod statements;
 mod tokens;
+mod tools;
+mod waiting;
+
+use door::Door;
+use once::Once;
 
 /// Where the document is.
 pub(super) const DOCUMENT_PATH: &str = "/admin/api/openapi.json";
@@ -37,14 +57,54 @@ fn register() -> OpenApiRouter<Portal> {
         .routes(routes!(clients::client_show, clients::client_edit))
         .routes(routes!(clients::client_suspend))
         .routes(routes!(clients::client_resume))
+        .routes(routes!(clients::client_delete))
+        .routes(routes!(reports::client_summary))
+        .routes(routes!(connection::connection_show, connection::connection_set, connection::connection_remove))
+        .routes(routes!(connection::connection_test))
+        .routes(routes!(tools::tools_show, tools::tools_set))
         .routes(routes!(tokens::token_list, tokens::token_issue))
+        .routes(routes!(tokens::token_rotate))
         .routes(routes!(tokens::token_revoke))
         .routes(routes!(approvals::approval_list))
+        .routes(routes!(members::member_list, members::member_invite))
+        .routes(routes!(members::member_edit, members::member_remove))
+        .routes(routes!(reports::client_agents))
         .routes(routes!(reports::client_usage))
         .routes(routes!(reports::usage))
-        .routes(routes!(reports::plan_list))
+        .routes(routes!(reports::usage_csv))
+        .routes(routes!(log::call_list))
+        .routes(routes!(log::call_csv))
+        .routes(routes!(statements::client_statements))
+        .routes(routes!(statements::statement_show))
+        .routes(routes!(statements::statement_close))
+        .routes(routes!(statements::statement_correct))
+        .routes(routes!(statements::invoice_make))
+        .routes(routes!(statements::invoice_check))
+        .routes(routes!(statements::month_show))
+        .routes(routes!(statements::month_totals))
+        .routes(routes!(statements::month_csv))
+        .routes(routes!(statements::month_close))
+        .routes(routes!(plans::plan_list, plans::plan_new))
+        .routes(routes!(plans::plan_set))
+        .routes(routes!(plans::plan_remove))
+        .routes(routes!(waiting::sign_up_list))
+        .routes(routes!(waiting::sign_up_approve))
+        .routes(routes!(waiting::sign_up_refuse))
+        .routes(routes!(waiting::plan_request_list))
+        .routes(routes!(waiting::plan_request_decide))
+        .routes(routes!(people::person_list, people::operator_invite))
+        .routes(routes!(people::person_link))
+        .routes(routes!(people::person_disable))
+        .routes(routes!(people::person_enable))
+        .routes(routes!(people::person_sign_out))
+        .routes(routes!(people::person_second_factor_reset))
+        .routes(routes!(padron::padron_show))
+        .routes(routes!(padron::import_list, padron::import_upload))
+        .routes(routes!(padron::padron_rollback))
         .routes(routes!(reports::audit_list))
-        .routes(routes!(reports::settings_show))
+        .routes(routes!(reports::audit_verify))
+        .routes(routes!(reports::client_audit_verify))
+        .routes(routes!(settings::settings_show, settings::settings_edit))
         .routes(routes!(reports::panel_show))
 }
 
@@ -58,15 +118,31 @@ pub fn document() -> &'static Value {
 
 /// The routes of this door.
 pub(super) fn router(portal: &Portal, settings: &HttpSettings) -> Router {
-    let limit = http::TimeLimit { longest: settings.request_timeout, answer: problem::too_slow };
+    let limits = TimeLimits { request: settings.request_timeout, upload: Duration::from_millis(portal.state().config.limits.upload_timeout_ms) };
     let stack = ServiceBuilder::new()
         .layer(from_fn(headers_layer))
         .layer(from_fn(problem::layer))
         .layer(Around::new(http::PanicGuard(problem::panicked)))
-        .layer(Around::new(limit))
-        .layer(from_fn_with_state(portal.clone(), door::layer));
+        .layer(from_fn_with_state(limits, limit_layer))
+        .layer(from_fn_with_state(Door::new(portal, settings.failed_auth_per_minute), door::layer))
+        .layer(from_fn_with_state(Once::new(portal), once::layer))
+        // Bodies have their own limits: `input.rs`, `upload.rs`.
+        .layer(DefaultBodyLimit::disable());
     let (routes, _) = register().split_for_parts();
     routes.route("/admin/api/{*rest}", any(problem::not_found)).layer(stack).with_state(portal.clone())
+}
+
+/// The longest time until an answer begins.
+#[derive(Clone, Copy)]
+struct TimeLimits {
+    request: Duration,
+    /// Of a form with files, which may come over a slow line.
+    upload: Duration,
+}
+
+async fn limit_layer(State(limits): State<TimeLimits>, request: Request, next: Next) -> Response {
+    let longest = if csrf::is_upload(request.headers()) { limits.upload } else { limits.request };
+    tokio::time::timeout(longest, next.run(request)).await.unwrap_or_else(|_| problem::too_slow())
 }
 
 /// This document.
@@ -82,7 +158,8 @@ fn dressed(routes: &OpenApi) -> Value {
     document["info"] = serde_json::to_value(Info::new("Dunet, operators' API", env!("CARGO_PKG_VERSION"))).expect("as above");
     document["info"]["description"] = json!(
         "What operators do in the portal, for their programs. Sign with an API key (`dunet admin api-key make`) or with the portal's session, \
-         whose POST and PATCH requests need the header `x-csrf-token`. Lists go on at `after`, with the `next` of the answer before."
+         whose POST, PUT, PATCH and DELETE requests need the header `x-csrf-token`. Lists go on at `after`, with the `next` of the answer before. \
+         A request that acts may carry `Idempotency-Key`, a text of its own: sent again within a quarter of an hour it is done once and answered alike."
     );
     document["security"] = json!([{ "key": [] }, { "session": [] }]);
     document["components"]["securitySchemes"] = json!({
@@ -109,7 +186,22 @@ mod tests {
     /// A handler that is described but stands in no line would be in neither.
     #[test]
     fn every_handler_stands_in_the_register() {
-        let sources = [include_str!("mod.rs"), include_str!("clients.rs"), include_str!("tokens.rs"), include_str!("reports.rs")];
+        let sources = [
+            include_str!("mod.rs"),
+            include_str!("clients.rs"),
+            include_str!("connection.rs"),
+            include_str!("log.rs"),
+            include_str!("members.rs"),
+            include_str!("padron.rs"),
+            include_str!("people.rs"),
+            include_str!("plans.rs"),
+            include_str!("reports.rs"),
+            include_str!("settings.rs"),
+            include_str!("statements.rs"),
+            include_str!("tokens.rs"),
+            include_str!("tools.rs"),
+            include_str!("waiting.rs"),
+        ];
         let described: usize = sources.iter().map(|source| source.lines().filter(|line| line.starts_with("#[utoipa::path(")).count()).sum();
         let paths = document()["paths"].as_object().unwrap();
         let operations: Vec<&Value> = paths.values().flat_map(|operations| operations.as_object().unwrap().values()).collect();

@@ -9,10 +9,7 @@ use serde::Serialize;
 use serde_json::Value;
 use utoipa::{PartialSchema, ToSchema};
 
-use crate::domain::tenants::TenantError;
-use crate::domain::tokens::TokenError;
 use crate::http::request_id;
-use crate::text::{Language, text};
 
 /// The type of a failure's body.
 pub(super) const KIND: &str = "application/problem+json";
@@ -44,6 +41,12 @@ pub(super) struct Fault {
     detail: String,
 }
 
+impl Fault {
+    pub(super) fn new(field: &str, detail: impl Into<String>) -> Self {
+        Self { field: field.to_owned(), detail: detail.into() }
+    }
+}
+
 /// Why there is no answer.
 #[derive(Debug)]
 pub(super) enum ApiError {
@@ -63,6 +66,12 @@ pub(super) enum ApiError {
     WrongType,
     /// Somebody else changed it meanwhile.
     Stale,
+    /// It is not in a state in which that can be done; what to do.
+    Conflict(String),
+    /// Too often; seconds to wait.
+    TooMany(u64),
+    /// Too much to do at the moment.
+    Busy,
     /// Larger than a body may be.
     TooLarge,
     /// Took too long.
@@ -79,7 +88,7 @@ impl ApiError {
 
     /// One field that is not acceptable.
     pub(super) fn fault(field: &str, detail: impl Into<String>) -> Self {
-        Self::Faults(vec![Fault { field: field.to_owned(), detail: detail.into() }])
+        Self::Faults(vec![Fault::new(field, detail)])
     }
 
     fn status(&self) -> StatusCode {
@@ -90,7 +99,9 @@ impl ApiError {
             Self::Malformed(_) => StatusCode::BAD_REQUEST,
             Self::Faults(_) => StatusCode::UNPROCESSABLE_ENTITY,
             Self::WrongType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
-            Self::Stale => StatusCode::CONFLICT,
+            Self::Stale | Self::Conflict(_) => StatusCode::CONFLICT,
+            Self::TooMany(_) => StatusCode::TOO_MANY_REQUESTS,
+            Self::Busy => StatusCode::SERVICE_UNAVAILABLE,
             Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::TooSlow => StatusCode::GATEWAY_TIMEOUT,
             Self::Internal(_) => StatusCode::INTERNAL_SERVER_ERROR,
@@ -102,7 +113,8 @@ impl ApiError {
             Self::Unauthorized => "Send `Authorization: Bearer dunet_op_…` with a key that works; `dunet admin api-key make` makes one.".to_owned(),
             Self::Forbidden => "Only operators may use this.".to_owned(),
             Self::Csrf => "A request by session needs the header `x-csrf-token`, with the token of one of its pages, and must come from them.".to_owned(),
-            Self::Malformed(what) => what.clone(),
+            Self::Malformed(what) | Self::Conflict(what) => what.clone(),
+            Self::TooMany(wait_s) => format!("Too many keys that do not work came from this address: wait {wait_s} s."),
             Self::Faults(_) => "Some fields are not acceptable: see `faults`.".to_owned(),
             Self::Stale => "Somebody else changed it meanwhile. Read it again and send the change with its new `version`.".to_owned(),
             other => said(other.status()).to_owned(),
@@ -117,33 +129,10 @@ fn said(status: StatusCode) -> &'static str {
         StatusCode::METHOD_NOT_ALLOWED => "This path does not know that method.",
         StatusCode::UNSUPPORTED_MEDIA_TYPE => "Send the body as `application/json`.",
         StatusCode::PAYLOAD_TOO_LARGE => "The body is too large.",
+        StatusCode::SERVICE_UNAVAILABLE => "There is too much to do at the moment. Try again in a few seconds.",
         StatusCode::GATEWAY_TIMEOUT => "It took too long. Try a smaller range.",
         status if status.is_client_error() => "The request is not one that the document describes.",
         _ => "Our own fault. Quote the request's id.",
-    }
-}
-
-impl From<TenantError> for ApiError {
-    fn from(error: TenantError) -> Self {
-        match error {
-            TenantError::Unknown(_) => Self::NotFound,
-            TenantError::Stale => Self::Stale,
-            TenantError::UnknownPlan(_) => Self::fault("plan", "There is no such plan; GET /admin/api/plans lists them."),
-            TenantError::Invalid(fault) => Self::fault(fault.field, text(Language::En, &format!("portal.faults.{}", fault.key))),
-            TenantError::TooManyTools { plan, max, enabled } => Self::fault("plan", format!("{plan} allows {max} tools and {enabled} are enabled.")),
-            other @ (TenantError::Vault(_) | TenantError::Db(_)) => Self::internal(other),
-        }
-    }
-}
-
-impl From<TokenError> for ApiError {
-    fn from(error: TokenError) -> Self {
-        match error {
-            TokenError::Unknown(_) => Self::NotFound,
-            TokenError::Invalid(detail) => Self::fault("name", detail),
-            TokenError::Tenant(tenant) => tenant.into(),
-            other @ TokenError::Db(_) => Self::internal(other),
-        }
     }
 }
 
@@ -160,6 +149,9 @@ impl IntoResponse for ApiError {
             tracing::error!(error = format!("{cause:#}"), "a request of the operators' API failed");
         }
         let mut response = self.status().into_response();
+        if let Self::TooMany(wait_s) = &self {
+            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(*wait_s));
+        }
         let detail = self.detail();
         response.extensions_mut().insert(Told { detail, faults: if let Self::Faults(faults) = self { faults } else { Vec::new() } });
         response
@@ -183,8 +175,10 @@ pub(super) async fn layer(request: Request, next: Next) -> Response {
     if status == StatusCode::UNAUTHORIZED {
         headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"dunet operators\""));
     }
-    if let Some(allow) = response.headers().get(header::ALLOW) {
-        headers.insert(header::ALLOW, allow.clone());
+    for kept in [header::ALLOW, header::RETRY_AFTER] {
+        if let Some(value) = response.headers().get(&kept) {
+            headers.insert(kept, value.clone());
+        }
     }
     written
 }

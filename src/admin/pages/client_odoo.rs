@@ -5,7 +5,6 @@ mod live;
 use axum::http::{HeaderMap, StatusCode, header};
 use secrecy::ExposeSecret;
 use serde::{Deserialize, Serialize};
-use url::Url;
 
 use super::client::Head;
 use super::client_form::forget;
@@ -13,17 +12,14 @@ use crate::admin::Cx;
 use crate::admin::cx::{Answer, Flash, tenant_path};
 use crate::admin::error::PageError;
 use crate::admin::forms::{Faults, Form, Hidden};
-use crate::domain::connections::{ConnectionError, OdooDraft};
+use crate::admin::odoo_typed::{Given, Typed};
+use crate::domain::connections::ConnectionError;
 use crate::domain::tenants::{ProtocolChoice, Tenant, TenantEdit};
 use crate::domain::users::TenantAccess;
 use crate::tools::doctor::{Place, Reader};
 use live::StepView;
 
 const TEMPLATE: &str = "pages/client_odoo.html";
-/// The longest text of a field, characters.
-const FIELD_CHARS_MAX: usize = 300;
-/// The fastest pace that can be asked for, requests a second.
-const PACE_MAX: u32 = 1_000;
 
 #[derive(Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
@@ -53,12 +49,6 @@ impl OdooForm {
             version: tenant.version,
         }
     }
-}
-
-/// What the fields mean.
-struct Given {
-    draft: OdooDraft,
-    pace: Option<u32>,
 }
 
 #[derive(Serialize)]
@@ -144,51 +134,13 @@ fn path(tenant: &Tenant) -> String {
 
 /// What the fields mean, or what is wrong with each.
 fn given(cx: &Cx, tenant: &Tenant, form: &OdooForm) -> Result<Given, Faults> {
-    let mut faults = Faults::default();
-    let url = address(&form.url);
-    match &url {
-        None => faults.add(cx, "url", "odoo_url"),
-        Some(url) if !cx.state().connections.address_may_be(url) => faults.add(cx, "url", "odoo_url_https"),
-        Some(_) => {}
-    }
-    let text = |text: &str| Some(text.trim().to_owned()).filter(|text| !text.is_empty() && text.chars().count() <= FIELD_CHARS_MAX && !text.chars().any(char::is_control));
-    let (database, login) = (text(&form.database), text(&form.login));
-    if database.is_none() {
-        faults.add(cx, "database", "odoo_database");
-    }
-    if login.is_none() {
-        faults.add(cx, "login", "odoo_login");
-    }
-    let secret = Some(form.secret.0.expose_secret().trim()).filter(|secret| !secret.is_empty()).map(|secret| secret.to_owned().into());
-    // The saved secret is sent to the server it was given for, and to no other.
-    if secret.is_none() && !url.as_ref().is_some_and(|url| tenant.odoo_secret_fits(url)) {
-        faults.add(cx, "secret", if tenant.odoo.is_some() && url.is_some() { "odoo_secret_again" } else { "odoo_secret" });
-    }
-    let protocol = form.protocol.parse::<ProtocolChoice>();
-    if protocol.is_err() {
-        faults.add(cx, "protocol", "odoo_protocol");
-    }
-    let pace = match form.pace.trim() {
-        "" => Ok(None),
-        number => number.parse::<u32>().map_err(|_| ()).and_then(|pace| if pace <= PACE_MAX { Ok(Some(pace)) } else { Err(()) }),
-    };
-    if pace.is_err() {
-        faults.add(cx, "pace", "odoo_pace");
-    }
-    match (url, database, login, protocol, pace) {
-        (Some(url), Some(database), Some(login), Ok(protocol), Ok(pace)) if faults.is_empty() => Ok(Given { draft: OdooDraft { url, database, login, secret, protocol }, pace }),
-        _ => Err(faults),
-    }
-}
-
-/// An address as people type it: without `https://` in front it is meant.
-fn address(text: &str) -> Option<Url> {
-    let text = text.trim();
-    if text.is_empty() || text.chars().count() > FIELD_CHARS_MAX {
-        return None;
-    }
-    let whole = if text.contains("://") { text.to_owned() } else { format!("https://{text}") };
-    Url::parse(&whole).ok().filter(|url| matches!(url.scheme(), "http" | "https") && url.host_str().is_some() && url.username().is_empty() && url.password().is_none())
+    let secret = form.secret.0.expose_secret();
+    let typed = Typed { url: &form.url, database: &form.database, login: &form.login, secret, protocol: &form.protocol, pace: &form.pace };
+    typed.given(cx.state(), tenant).map_err(|wrong| {
+        let mut faults = Faults::default();
+        wrong.into_iter().for_each(|(field, key)| faults.add(cx, field, key));
+        faults
+    })
 }
 
 async fn page(cx: &Cx, access: &TenantAccess, tenant: &Tenant, status: StatusCode, form: &OdooForm, faults: Faults, steps: Vec<StepView>) -> Answer {
@@ -206,19 +158,4 @@ async fn page(cx: &Cx, access: &TenantAccess, tenant: &Tenant, status: StatusCod
         steps,
     };
     cx.page_with(status, TEMPLATE, view)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn addresses_are_read_as_people_type_them() {
-        let read = |text: &str| address(text).map(|url| url.to_string());
-        assert_eq!(read(" empresa.odoo.com "), Some("https://empresa.odoo.com/".to_owned()));
-        assert_eq!(read("http://192.168.1.5:8069"), Some("http://192.168.1.5:8069/".to_owned()));
-        for bad in ["", "https://", "ftp://a.do", "https://user:clave@a.do", "javascript://x", "file:///etc/passwd", "con espacios .do"] {
-            assert_eq!(read(bad), None, "{bad}");
-        }
-    }
 }

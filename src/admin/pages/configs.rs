@@ -6,6 +6,7 @@ use axum::http::StatusCode;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
+use super::filters::Picked;
 use crate::admin::Cx;
 use crate::admin::cx::{Answer, Flash, FlashKind};
 use crate::admin::error::PageError;
@@ -32,6 +33,8 @@ pub(super) struct GroupForm {
     usd_rate: Option<String>,
     itbis_percent: Option<String>,
     usage_retention_days: Option<String>,
+    /// A client's name, RNC or id.
+    billing_client: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -69,7 +72,15 @@ pub(super) async fn save(cx: Cx, operator: Operator, Form(form): Form<GroupForm>
         text => Some(text.parse::<DateTime<Utc>>().map_err(|_| PageError::BadForm)?),
     };
     let changes = form.changes();
-    match cx.state().settings.edit(&changes, seen, &operator.actor()).await {
+    let mut stored = changes.clone();
+    if let Some((_, client)) = stored.iter_mut().find(|(key, client)| *key == Key::BillingClient && !client.trim().is_empty()) {
+        let picked = Picked::find(&cx, client).await?;
+        let Some(id) = picked.id else {
+            return page(&cx, StatusCode::UNPROCESSABLE_ENTITY, &changes, Faults::one(&cx, Key::BillingClient.as_str(), "billing_client")).await;
+        };
+        *client = id.to_string();
+    }
+    match cx.state().settings.edit(&stored, seen, &operator.actor()).await {
         Ok(()) => cx.redirect_saying(PATH, &Flash::ok("saved")),
         Err(SettingsError::Invalid { key, fault }) => page(&cx, StatusCode::UNPROCESSABLE_ENTITY, &changes, Faults::one(&cx, key.as_str(), fault_key(key, fault))).await,
         Err(SettingsError::Stale) => Err(PageError::Stale),
@@ -86,9 +97,10 @@ pub(super) async fn mail_test(cx: Cx, user: User, Form(Nothing {}): Form<Nothing
 }
 
 /// The sentence of what is wrong with a setting.
-fn fault_key(key: Key, fault: Fault) -> &'static str {
+pub(in crate::admin) fn fault_key(key: Key, fault: Fault) -> &'static str {
     match (fault, key) {
         (Fault::Mail, _) => "email",
+        (Fault::Choice, Key::BillingClient) => "billing_client",
         (Fault::Choice, _) => "choice",
         (Fault::Text, _) => "notice",
         (_, Key::UsageRetentionDays) => "retention_days",
@@ -103,6 +115,11 @@ async fn page(cx: &Cx, status: StatusCode, typed: &[(Key, String)], faults: Faul
     let state = cx.state();
     let now = state.settings.get();
     let mut values: BTreeMap<&'static str, String> = Key::ALL.into_iter().map(|key| (key.as_str(), now.field(key))).collect();
+    if let Some(id) = now.billing_client {
+        // The name; the id where there is no such client any more.
+        let name = state.reports.client_name(id).await.map_err(PageError::internal)?;
+        values.insert(Key::BillingClient.as_str(), name.unwrap_or_else(|| id.to_string()));
+    }
     values.extend(typed.iter().map(|(key, value)| (key.as_str(), value.clone())));
     let plans = plan_rows(&state.db).await.map_err(PageError::internal)?;
     let (mail_server, mail_from) = state.mail.route().map(|(server, from)| (server.to_owned(), from)).unwrap_or_default();
@@ -132,6 +149,7 @@ impl GroupForm {
             (Key::UsdRate, self.usd_rate),
             (Key::ItbisPercent, self.itbis_percent),
             (Key::UsageRetentionDays, self.usage_retention_days),
+            (Key::BillingClient, self.billing_client),
         ];
         // Browsers send line ends as CR LF.
         fields.into_iter().filter_map(|(key, value)| Some((key, value?.replace("\r\n", "\n")))).collect()

@@ -10,7 +10,7 @@ use crate::admin::Cx;
 use crate::admin::cx::{Answer, Flash, tenant_path};
 use crate::admin::forms::{Faults, Form};
 use crate::domain::mail::Letter;
-use crate::domain::users::{Level, NewLink, TenantAccess};
+use crate::domain::users::{Level, MemberBy, NewLink, TenantAccess};
 use crate::ids::UserId;
 
 const TEMPLATE: &str = "pages/members.html";
@@ -86,7 +86,7 @@ pub(super) async fn invite(cx: Cx, access: TenantAccess, Form(form): Form<Invita
 }
 
 pub(super) async fn remove(cx: Cx, access: TenantAccess, Form(form): Form<Removal>) -> Answer {
-    match cx.state().users.member_remove(&access, form.user).await {
+    match cx.state().users.member_remove(&MemberBy::access(&access), form.user).await {
         Ok(()) => cx.redirect_saying(&path(&access), &Flash::ok("member_removed")),
         Err(error) => {
             let faults = Faults::of_user(&cx, error)?;
@@ -102,7 +102,7 @@ fn path(access: &TenantAccess) -> String {
 async fn page(cx: &Cx, access: &TenantAccess, status: StatusCode, form: &Invitation, faults: Faults, link: &str) -> Answer {
     // For operators: there is a tenant of that id.
     let tenant = cx.state().tenants.tenant_find(access.tenant()).await?;
-    let members = cx.state().users.member_list(access).await?;
+    let members = cx.state().users.member_list(access.tenant()).await?;
     let members = members.into_iter().map(|member| Member {
         own: member.user == access.user().id(),
         user: member.user,

@@ -8,14 +8,13 @@ use super::logs::file_of;
 use crate::admin::Cx;
 use crate::admin::cx::{Answer, tenant_path};
 use crate::admin::error::PageError;
-use crate::domain::reports::{ClientCalls, DayCalls, ErrorCalls, HeatMap, MetricsReport, Quantiles, Times, ToolCalls, csv_line};
+use crate::admin::metrics_csv::{MetricsTable, metrics_csv};
+use crate::domain::reports::{ClientCalls, DayCalls, ErrorCalls, HeatMap, MetricsReport, Times, ToolCalls};
 use crate::domain::users::{Operator, TenantAccess};
 
 const PATH: &str = "/admin/metrics";
 /// Shades of the heat map, besides none.
 const SHADES: i64 = 8;
-/// The head of the file of tools.
-const TOOLS_HEAD: &str = "tool calls ok failed refused cancelled error_percent mean_ms p50_ms p95_ms odoo_mean_ms odoo_p50_ms odoo_p95_ms own_mean_ms own_p50_ms own_p95_ms";
 /// Columns by which tools can be sorted.
 const SORTS: [&str; 5] = ["llamadas", "errores", "media", "p95", "odoo"];
 
@@ -251,51 +250,14 @@ async fn csv(cx: &Cx, scope: &Scope, query: &MetricsQuery) -> Answer {
     }
     let (range, _) = query.days().range(cx.state().clock.now());
     let report = cx.state().reports.metrics(range, scope.picked.id).await.map_err(PageError::internal)?;
-    let (name, lines) = match query.tabla.as_str() {
-        "errores" => ("errores", errors_csv(&report)),
-        "dias" => ("dias", days_csv(&report)),
-        "clientes" if scope.with_client => ("clientes", clients_csv(&report)),
-        "" | "herramientas" => ("herramientas", tools_csv(&report)),
+    let table = match query.tabla.as_str() {
+        "errores" => MetricsTable::Errors,
+        "dias" => MetricsTable::Days,
+        "clientes" if scope.with_client => MetricsTable::Clients,
+        "" | "herramientas" => MetricsTable::Tools,
         _ => return Err(PageError::NotFound),
     };
-    Ok(file_of(cx, &format!("{name}-{}-{}", range.from(), range.to()), &lines))
-}
-
-fn text(value: Option<f64>) -> String {
-    value.map(|value| value.to_string()).unwrap_or_default()
-}
-
-fn tools_csv(report: &MetricsReport) -> String {
-    let times = |times: &Quantiles| [text(times.mean_ms), text(times.p50_ms), text(times.p95_ms)];
-    let mut lines = csv_line(TOOLS_HEAD.split(' '));
-    for tool in &report.tools {
-        let counts = [tool.calls, tool.ok, tool.failed, tool.refused, tool.cancelled].map(|count| count.to_string());
-        let mut cells = vec![tool.tool.clone()];
-        cells.extend(counts);
-        cells.push(text(tool.error_rate));
-        cells.extend([&tool.times.total, &tool.times.odoo, &tool.times.own].into_iter().flat_map(times));
-        lines.push_str(&csv_line(cells));
-    }
-    lines
-}
-
-fn errors_csv(report: &MetricsReport) -> String {
-    let head = csv_line(["tool", "error_code", "calls"]);
-    let lines = report.errors.iter().map(|error| csv_line([&error.tool, &error.error_code, &error.calls.to_string()]));
-    std::iter::once(head).chain(lines).collect()
-}
-
-fn days_csv(report: &MetricsReport) -> String {
-    let head = csv_line(["day", "calls", "failed"]);
-    let lines = report.days.iter().map(|day| csv_line([day.day.to_string(), day.calls.to_string(), day.failed.to_string()]));
-    std::iter::once(head).chain(lines).collect()
-}
-
-fn clients_csv(report: &MetricsReport) -> String {
-    let head = csv_line(["client", "client_id", "calls", "failed", "error_percent"]);
-    let lines =
-        report.clients.iter().map(|client| csv_line([client.name.clone(), client.id.to_string(), client.calls.to_string(), client.failed.to_string(), text(client.error_rate)]));
-    std::iter::once(head).chain(lines).collect()
+    Ok(file_of(cx, &format!("{}-{}-{}", table.file_name(), range.from(), range.to()), &metrics_csv(table, &report)))
 }
 
 #[cfg(test)]

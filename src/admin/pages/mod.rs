@@ -41,6 +41,9 @@ mod tokens;
 mod tools;
 mod usage;
 
+pub(super) use configs::fault_key as setting_fault;
+pub(super) use statement::invoice_fault;
+
 /// Where one-time links lead, before their text.
 pub(super) const LINK_PATH: &str = "/admin/enlace";
 
@@ -120,6 +123,8 @@ pub(super) fn register() -> Vec<Route> {
         Route::new("/admin/clients/{id}/usage/statement", Who::Tenant).get(statement::show),
         Route::new("/admin/clients/{id}/usage/statement/close", Who::Operator).post(statement::close),
         Route::new("/admin/clients/{id}/usage/statement/correct", Who::Operator).post(statement::correct),
+        Route::new("/admin/clients/{id}/usage/statement/invoice", Who::Operator).post(statement::invoice),
+        Route::new("/admin/clients/{id}/usage/statement/invoice/check", Who::Operator).post(statement::invoice_check),
         Route::new("/admin/clients/{id}/plan", Who::Tenant).get(plan::show).menu("plan", "wallet"),
         Route::new("/admin/clients/{id}/plan", Who::TenantOwner).post(plan::ask),
         Route::new("/admin/clients/{id}/plan/answered", Who::Operator).post(plan::answered),

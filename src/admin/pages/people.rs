@@ -97,7 +97,7 @@ pub(super) async fn link(cx: Cx, operator: Operator, Form(form): Form<Person>) -
 }
 
 pub(super) async fn disable(cx: Cx, operator: Operator, Form(form): Form<Person>) -> Answer {
-    match cx.state().users.person_disable(&operator, form.user).await {
+    match cx.state().users.person_disable(&(&operator).into(), form.user).await {
         Ok(()) => cx.redirect_saying(PATH, &Flash::ok("person_disabled")),
         Err(error) => {
             let faults = Faults::of_user(&cx, error)?;
@@ -107,17 +107,17 @@ pub(super) async fn disable(cx: Cx, operator: Operator, Form(form): Form<Person>
 }
 
 pub(super) async fn enable(cx: Cx, operator: Operator, Form(form): Form<Person>) -> Answer {
-    cx.state().users.person_enable(&operator, form.user).await?;
+    cx.state().users.person_enable(&(&operator).into(), form.user).await?;
     cx.redirect_saying(PATH, &Flash::ok("person_enabled"))
 }
 
 pub(super) async fn sign_out(cx: Cx, operator: Operator, Form(form): Form<Person>) -> Answer {
-    cx.state().users.person_sign_out(&operator, form.user).await?;
+    cx.state().users.person_sign_out(&(&operator).into(), form.user).await?;
     cx.redirect_saying(PATH, &Flash::ok("person_signed_out"))
 }
 
 pub(super) async fn second_factor(cx: Cx, operator: Operator, Form(form): Form<Person>) -> Answer {
-    cx.state().users.second_factor_reset(&operator, form.user).await?;
+    cx.state().users.second_factor_reset(&(&operator).into(), form.user).await?;
     cx.redirect_saying(PATH, &Flash::ok("person_second_factor"))
 }
 
@@ -129,7 +129,7 @@ fn revealed(cx: &Cx, link: SecretString, flash: &Flash) -> Answer {
 async fn page(cx: &Cx, operator: &Operator, status: StatusCode, filter: &Filter, form: &Invitation, faults: Faults, link: &str) -> Answer {
     let q: String = filter.q.trim().chars().take(SEARCH_CHARS_MAX).collect();
     let role = [Role::Operator, Role::Member].into_iter().find(|role| role.as_str() == filter.role);
-    let found = cx.state().users.person_page(operator, &PersonQuery { search: &q, role, after: filter.after.as_deref(), count: PER_PAGE }).await?;
+    let found = cx.state().users.person_page(&operator.into(), &PersonQuery { search: &q, role, after: filter.after.as_deref(), count: PER_PAGE }).await?;
     let next = found.next.map(|after| {
         let mut query = url::form_urlencoded::Serializer::new(String::new());
         query.append_pair("q", &q).append_pair("role", role.map(Role::as_str).unwrap_or_default()).append_pair("after", &after);

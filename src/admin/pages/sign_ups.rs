@@ -40,7 +40,7 @@ struct Waiting {
 }
 
 pub(super) async fn list(cx: Cx, operator: Operator) -> Answer {
-    let waiting = cx.state().users.sign_up_list(&operator).await?.into_iter().map(|view| Waiting {
+    let waiting = cx.state().users.sign_up_list(&(&operator).into()).await?.into_iter().map(|view| Waiting {
         tenant: view.tenant,
         href: tenant_path(view.tenant),
         company: view.company,
@@ -57,7 +57,7 @@ pub(super) async fn list(cx: Cx, operator: Operator) -> Answer {
 
 pub(super) async fn approve(cx: Cx, operator: Operator, Form(form): Form<Decision>) -> Answer {
     let state = cx.state();
-    let applicant = state.users.sign_up_approve(&operator, form.tenant).await?;
+    let applicant = state.users.sign_up_approve(&(&operator).into(), form.tenant).await?;
     state.tokens.forget(form.tenant);
     if let Some(applicant) = applicant {
         state.mail.send(&applicant.email, applicant.language, &Letter::Approved { link: cx.sign_in_url(), company: applicant.company });
@@ -66,6 +66,6 @@ pub(super) async fn approve(cx: Cx, operator: Operator, Form(form): Form<Decisio
 }
 
 pub(super) async fn refuse(cx: Cx, operator: Operator, Form(form): Form<Decision>) -> Answer {
-    cx.state().users.sign_up_refuse(&operator, form.tenant).await?;
+    cx.state().users.sign_up_refuse(&(&operator).into(), form.tenant).await?;
     cx.redirect_saying(PATH, &Flash::ok("sign_up_refused"))
 }

@@ -11,12 +11,16 @@ use super::billing::{month_text, rate_written, state_word};
 use super::plans::cents;
 use crate::admin::Cx;
 use crate::admin::cx::{Answer, Flash, tenant_path};
+use crate::admin::error::PageError;
 use crate::admin::forms::{Faults, Form};
 use crate::clock::{billing_month, day_start, month_start};
+use crate::domain::statements::{InvoiceState, LineKind, Statement, StatementError, StatementState};
 use crate::domain::statements::{LineKind, Statement, StatementError, StatementState};
 use crate::domain::tenants::rnc_formatted;
 use crate::domain::users::{Operator, TenantAccess};
 use crate::ids::TenantId;
+use crate::text::{Language, fill};
+use crate::tools::invoice::{InvoiceError, may_be_invoiced};
 
 const TEMPLATE: &str = "pages/statement.html";
 
@@ -69,8 +73,30 @@ struct View<'a> {
     balance_usd: i64,
     balance_dop: Option<i64>,
     operator: bool,
+    /// For operators.
+    invoice: Option<InvoiceView>,
     form: &'a CorrectForm,
     faults: Faults,
+}
+
+/// The month's invoice in the operator's own Odoo.
+#[derive(Serialize)]
+struct InvoiceView {
+    /// The client whose Odoo it is; empty while none is named.
+    biller: String,
+    /// Whether there is something to invoice.
+    worth: bool,
+    /// `none`, `running`, `done` or `unknown`.
+    state: &'static str,
+    reference: String,
+    odoo_id: Option<i64>,
+    name: String,
+    url: String,
+    currency: String,
+    /// It carries no ITBIS, though it should.
+    untaxed: bool,
+    /// There are corrections that it does not hold.
+    later: bool,
 }
 
 #[derive(Serialize)]
@@ -138,6 +164,48 @@ pub(super) async fn correct(cx: Cx, operator: Operator, Path(tenant): Path<Tenan
     page(&cx, StatusCode::UNPROCESSABLE_ENTITY, tenant, month, Some(&form), Faults::one(&cx, field, key)).await
 }
 
+/// Makes the draft invoice in the operator's own Odoo.
+pub(super) async fn invoice(cx: Cx, operator: Operator, Path(tenant): Path<TenantId>, Form(form): Form<CloseForm>) -> Answer {
+    match cx.state().invoices.create(tenant, form.month, &operator.actor()).await {
+        Ok(_) => cx.redirect_saying(&path(tenant, form.month), &Flash::ok("invoice_made")),
+        Err(error) => invoice_refused(&cx, tenant, form.month, error).await,
+    }
+}
+
+/// Looks whether an invoice of unknown outcome was made.
+pub(super) async fn invoice_check(cx: Cx, operator: Operator, Path(tenant): Path<TenantId>, Form(form): Form<CloseForm>) -> Answer {
+    match cx.state().invoices.check(tenant, form.month, &operator.actor()).await {
+        Ok(found) => cx.redirect_saying(&path(tenant, form.month), &Flash::ok(if found.is_some() { "invoice_there" } else { "invoice_free" })),
+        Err(error) => invoice_refused(&cx, tenant, form.month, error).await,
+    }
+}
+
+async fn invoice_refused(cx: &Cx, tenant: TenantId, month: i32, error: InvoiceError) -> Answer {
+    let mut faults = Faults::default();
+    match error {
+        InvoiceError::Statement(StatementError::NotClosed) => faults.add(cx, "form", "not_closed"),
+        InvoiceError::Statement(error) => return Err(error.into()),
+        InvoiceError::Internal(cause) => return Err(PageError::internal(anyhow::anyhow!(cause))),
+        error => faults.say("form", invoice_fault(cx.language(), &error)),
+    }
+    page(cx, StatusCode::UNPROCESSABLE_ENTITY, tenant, month, None, faults).await
+}
+
+/// Why there is no invoice, in words.
+pub(in crate::admin) fn invoice_fault(language: Language, error: &InvoiceError) -> String {
+    let key = match error {
+        InvoiceError::NoBiller => "no_biller",
+        InvoiceError::NotConnected => "not_connected",
+        InvoiceError::Nothing => "nothing",
+        InvoiceError::Running => "running",
+        InvoiceError::Unknown => "unknown",
+        InvoiceError::Fresh => "fresh",
+        InvoiceError::NoCurrency => "no_currency",
+        InvoiceError::Odoo(_) | InvoiceError::Statement(_) | InvoiceError::Internal(_) => "odoo",
+    };
+    fill(language, &format!("portal.faults.invoice_{key}"), &[("said", &error.odoo_said(language).unwrap_or_default())])
+}
+
 /// Where a client's month is.
 pub(super) fn path(tenant: TenantId, month: i32) -> String {
     format!("{}/usage/statement?month={month}", tenant_path(tenant))
@@ -148,7 +216,37 @@ async fn page(cx: &Cx, status: StatusCode, tenant: TenantId, month: i32, typed: 
     let part = i32::try_from(statement.corrections.len() + 1).unwrap_or(i32::MAX);
     // The next number, also in a form that came back: whoever sends it again has seen what is there now.
     let own = CorrectForm { month, part, amount: typed.map(|form| form.amount.clone()).unwrap_or_default(), note: typed.map(|form| form.note.clone()).unwrap_or_default() };
-    cx.page_with(status, TEMPLATE, view(cx, statement, &own, faults))
+    let invoice = if operator(cx) { Some(invoice_view(cx, &statement).await?) } else { None };
+    cx.page_with(status, TEMPLATE, View { invoice, ..view(cx, statement, &own, faults) })
+}
+
+fn operator(cx: &Cx) -> bool {
+    cx.user().is_some_and(|user| user.operator().is_some())
+}
+
+async fn invoice_view(cx: &Cx, statement: &Statement) -> Result<InvoiceView, PageError> {
+    let biller = match cx.state().invoices.biller().await {
+        Ok(biller) => biller.name,
+        Err(InvoiceError::NoBiller) => String::new(),
+        Err(error) => return Err(PageError::internal(error)),
+    };
+    let made = statement.invoice.as_ref();
+    Ok(InvoiceView {
+        biller,
+        worth: may_be_invoiced(statement),
+        state: made.map_or("none", |made| match made.state {
+            InvoiceState::Running => "running",
+            InvoiceState::Done => "done",
+            InvoiceState::Unknown => "unknown",
+        }),
+        reference: made.map(|made| made.reference.clone()).unwrap_or_default(),
+        odoo_id: made.and_then(|made| made.odoo_id),
+        name: made.and_then(|made| made.name.clone()).unwrap_or_default(),
+        url: made.and_then(|made| made.url.clone()).unwrap_or_default(),
+        currency: made.and_then(|made| made.currency.clone()).unwrap_or_default(),
+        untaxed: made.is_some_and(|made| !made.taxed) && !statement.itbis_percent.is_zero(),
+        later: made.is_some_and(|made| usize::try_from(made.corrections).is_ok_and(|held| held < statement.corrections.len())),
+    })
 }
 
 fn view<'a>(cx: &Cx, statement: Statement, form: &'a CorrectForm, faults: Faults) -> View<'a> {
@@ -195,7 +293,8 @@ fn view<'a>(cx: &Cx, statement: Statement, form: &'a CorrectForm, faults: Faults
         closed_by: statement.closed_by.as_deref().map(|by| actor_name(cx, by)),
         balance_usd: statement.balance_usd_cents,
         balance_dop: statement.balance_dop_cents,
-        operator: cx.user().is_some_and(|user| user.operator().is_some()),
+        operator: operator(cx),
+        invoice: None,
         client: statement.client,
         rnc: statement.rnc.as_deref().map(rnc_formatted),
         plan: statement.plan,

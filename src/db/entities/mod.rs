@@ -11,6 +11,7 @@ pub mod operator_keys;
 pub mod padron_imports;
 pub mod plans;
 pub mod sessions;
+pub mod statement_invoices;
 pub mod statements;
 pub mod tool_usage;
 pub mod usage_days;

@@ -121,6 +121,7 @@ pub(super) fn defaults(env: &Env<'_>, of: &Model) -> Row {
         "product.product" => {
             json!({"type": "consu", "sale_ok": true, "purchase_ok": true, "list_price": 1.0, "uom_id": env.store.ids("uom.uom").first(), "taxes_id": env.store.ids("account.tax").first().map(|tax| vec![tax])})
         }
+        "account.move" => json!({"move_type": "entry", "state": "draft", "name": "/"}),
         _ => json!({}),
     };
     row.extend(more.as_object().cloned().unwrap_or_default());

@@ -13,7 +13,7 @@ const CALLS_LOOKED_AT: i64 = 10_000;
 const AGENTS_MAX: i64 = 50;
 
 /// An agent by what it calls itself. The name is the agent's word, nothing more.
-#[derive(Clone, Debug, PartialEq, Serialize, FromQueryResult)]
+#[derive(Clone, Debug, PartialEq, Serialize, FromQueryResult, utoipa::ToSchema)]
 pub struct AgentSeen {
     /// Name and version; none for those that say nothing.
     pub agent: Option<String>,

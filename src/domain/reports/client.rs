@@ -20,7 +20,7 @@ const RECENT_DAYS: u64 = 30;
 const DAY_S: f64 = 86_400.0;
 
 /// The month so far against the plan, and how it will go on.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, utoipa::ToSchema)]
 pub struct UsageAgainstPlan {
     /// YYYYMM.
     pub month: i32,
@@ -47,7 +47,7 @@ pub struct UsageAgainstPlan {
 }
 
 /// How far a client has come, from facts: nothing is stored about it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 pub struct Onboarding {
     /// Its Odoo is connected.
     pub odoo_connected: bool,
@@ -68,7 +68,7 @@ impl Onboarding {
 }
 
 /// A client at a glance. No secret is in it.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, utoipa::ToSchema)]
 pub struct ClientSummary {
     /// Which.
     pub id: TenantId,

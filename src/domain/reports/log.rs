@@ -17,7 +17,7 @@ use crate::ids::{TenantId, TokenId, UsageId};
 pub const LOG_ROWS_PER_PAGE: u64 = 100;
 const ROWS_PER_PAGE_MAX: u64 = 1_000;
 /// Calls that one page looks at when it looks for something that no index knows.
-const WINDOW: u64 = 20_000;
+const WINDOW: u64 = 5_000;
 /// Calls of one download.
 const CSV_ROWS_MAX: usize = 500_000;
 const CSV_ROWS_PER_PAGE: u64 = 1_000;
@@ -75,7 +75,7 @@ pub struct LogRow {
 }
 
 /// A page of the log.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, utoipa::ToSchema)]
 pub struct LogPage {
     /// Its calls; there may be fewer than asked for, even none, with more to be found further back.
     pub rows: Vec<LogRow>,

@@ -19,10 +19,12 @@ use crate::db::{self, entities::statements};
 use crate::ids::TenantId;
 
 mod csv;
+mod invoices;
 mod money;
 mod months;
 mod open;
 
+pub use invoices::{InvoiceEnd, InvoiceState, MadeInvoice, StatementInvoice};
 pub use months::{MonthRow, MonthTotals};
 
 use money::{itbis, rate_of, scaled};
@@ -34,7 +36,7 @@ const CORRECTION_USD_CENTS_MAX: i64 = 100_000_000;
 const NOTE_CHARS_MAX: usize = 300;
 
 /// How far a month is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum StatementState {
     /// It is not over; the numbers are those so far.
@@ -46,7 +48,7 @@ pub enum StatementState {
 }
 
 /// What a line is about.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum LineKind {
     /// The plan's price; the text is the plan's name.
@@ -58,7 +60,7 @@ pub enum LineKind {
 }
 
 /// A line of a statement.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct StatementLine {
     /// What it is about.
     pub kind: LineKind,
@@ -73,7 +75,7 @@ pub struct StatementLine {
 }
 
 /// A client's month, or a correction of one.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, utoipa::ToSchema)]
 pub struct Statement {
     /// Whose.
     pub tenant: TenantId,
@@ -118,11 +120,14 @@ pub struct Statement {
     /// By whom.
     pub closed_by: Option<String>,
     /// Its corrections, oldest first.
+    #[schema(no_recursion)]
     pub corrections: Vec<Statement>,
     /// The total with its corrections, US cents.
     pub balance_usd_cents: i64,
     /// The same in RD$, cents.
     pub balance_dop_cents: Option<i64>,
+    /// Its invoice in the operator's own Odoo, if one was made.
+    pub invoice: Option<StatementInvoice>,
 }
 
 /// Why there is no statement, or why it cannot be closed or corrected.
@@ -163,7 +168,7 @@ impl Statements {
         Self { db, clock, settings }
     }
 
-    /// A client's month. At most five queries.
+    /// A client's month. At most six queries.
     ///
     /// # Errors
     /// There is none, or the database.
@@ -191,7 +196,7 @@ impl Statements {
         Ok(months)
     }
 
-    /// For operators: a page of fifty clients' months, by name. At most five queries.
+    /// For operators: a page of fifty clients' months, by name. At most six queries.
     ///
     /// # Errors
     /// There is no such month, or the database.
@@ -273,7 +278,7 @@ impl Statements {
         if note.is_empty() || note.chars().count() > NOTE_CHARS_MAX || note.chars().any(char::is_control) {
             return Err(StatementError::Invalid("note"));
         }
-        if amount_usd_cents == 0 || amount_usd_cents.abs() > CORRECTION_USD_CENTS_MAX {
+        if amount_usd_cents == 0 || amount_usd_cents.unsigned_abs() > CORRECTION_USD_CENTS_MAX.unsigned_abs() {
             return Err(StatementError::Invalid("amount"));
         }
         let transaction = db::begin_write(&self.db).await?;
@@ -371,6 +376,7 @@ impl Statement {
             corrections: Vec::new(),
             balance_usd_cents: total,
             balance_dop_cents: Some(money::dop(total, usd_rate)),
+            invoice: None,
         }
     }
 
@@ -405,6 +411,7 @@ impl Statement {
             corrections: Vec::new(),
             balance_usd_cents: total,
             balance_dop_cents: dop,
+            invoice: None,
         }
     }
 

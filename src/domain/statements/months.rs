@@ -18,7 +18,7 @@ const MONTHS_MAX: u32 = 24;
 const PARTS_MAX: u64 = 500;
 
 /// A client's month in a list.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, utoipa::ToSchema)]
 pub struct MonthRow {
     /// YYYYMM.
     pub month: i32,
@@ -29,7 +29,7 @@ pub struct MonthRow {
 }
 
 /// What the closed statements of a month come to, corrections included.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 pub struct MonthTotals {
     /// Clients whose month is closed.
     pub closed: u64,
@@ -42,7 +42,7 @@ pub struct MonthTotals {
 }
 
 impl Statements {
-    /// A client's months, the running one first, back to its first or two years. Two queries.
+    /// A client's months, the running one first, back to its first or two years. Three queries.
     ///
     /// # Errors
     /// No such client, or the database.
@@ -56,11 +56,16 @@ impl Statements {
             parts.entry(row.month).or_default().push(Statement::frozen(row));
         }
         let now = self.clock.now();
+        let mut invoices = super::invoices::of(&self.db, &[tenant.uuid()], None, now).await?;
         let days = (0..MONTHS_MAX).map_while(|back| local_day(now).checked_sub_months(Months::new(back)));
         let months = days.map(|day| billing_month(day_start(day))).take_while(|month| *month >= billing_month(since));
         let row = |month| {
             let mut parts = parts.remove(&month).unwrap_or_default().into_iter();
-            let closed = parts.next().filter(|first| first.part == 0).map(|first| first.corrected(parts.collect()));
+            let closed = parts
+                .next()
+                .filter(|first| first.part == 0)
+                .map(|first| first.corrected(parts.collect()))
+                .map(|closed| Statement { invoice: invoices.remove(&(tenant.uuid(), month)), ..closed });
             let state = match &closed {
                 Some(_) => StatementState::Closed,
                 None if month == billing_month(now) => StatementState::Running,

@@ -75,6 +75,14 @@ pub(super) async fn statements<C: ConnectionTrait>(db: &C, month: i32, who: Who,
         }
     };
     let mut closed = closed(db, month, &wanted).await?;
+    if !closed.is_empty() {
+        let ids: Vec<Uuid> = closed.keys().copied().collect();
+        for ((id, _), invoice) in super::invoices::of(db, &ids, Some(month), now).await? {
+            if let Some(statement) = closed.get_mut(&id) {
+                statement.invoice = Some(invoice);
+            }
+        }
+    }
     let running: Vec<Uuid> = wanted.iter().copied().filter(|id| !closed.contains_key(id)).collect();
     let mut calls = calls(db, month, &running).await?;
     let state = if now < end { StatementState::Running } else { StatementState::Open };

@@ -1,11 +1,16 @@
 //! A client asks for another plan: a row of its audit, open until the plan is that one or an operator has answered. Nothing changes by it.
 
+use std::collections::{HashMap, HashSet};
+
 use chrono::{DateTime, Utc};
-use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, QueryOrder};
+use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect};
 use serde_json::json;
 
 use super::{TenantError, Tenants, invalid};
-use crate::db::{self, entities::logs};
+use crate::db::{
+    self,
+    entities::{clients, logs},
+};
 use crate::domain::audit::{self, Actor, Change};
 use crate::domain::tenant::Tenant;
 use crate::ids::TenantId;
@@ -14,6 +19,8 @@ const ASKED: &str = "plan.request";
 const ANSWERED: &str = "plan.answer";
 /// The longest note, characters.
 const NOTE_CHARS_MAX: usize = 500;
+/// Requests and answers looked through for those that are open.
+const LOOKED_AT: u64 = 1_000;
 
 /// What a client asks for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,6 +33,13 @@ pub struct PlanRequest {
     pub by: String,
     /// When, UTC.
     pub at: DateTime<Utc>,
+}
+
+impl PlanRequest {
+    fn of(row: logs::Model) -> Self {
+        let note = row.after.as_ref().and_then(|after| after["note"].as_str()).unwrap_or_default().to_owned();
+        Self { plan: row.subject, note, by: row.actor, at: row.created_at }
+    }
 }
 
 impl Tenants {
@@ -59,9 +73,36 @@ impl Tenants {
     pub async fn plan_request_open(&self, tenant: &Tenant) -> Result<Option<PlanRequest>, TenantError> {
         let rows = logs::Entity::find().filter(logs::Column::ClientId.eq(tenant.id.uuid())).filter(logs::Column::Action.is_in([ASKED, ANSWERED]));
         let Some(last) = rows.order_by_desc(logs::Column::Id).one(&self.db).await? else { return Ok(None) };
-        let note = last.after.as_ref().and_then(|after| after["note"].as_str()).unwrap_or_default().to_owned();
         let open = last.action == ASKED && last.subject != tenant.plan.code;
-        Ok(open.then_some(PlanRequest { plan: last.subject, note, by: last.actor, at: last.created_at }))
+        Ok(open.then(|| PlanRequest::of(last)))
+    }
+
+    /// For operators: what clients wait for, the latest first, with their ids. Looked for among so many of the last requests and answers. Two
+    /// queries.
+    ///
+    /// # Errors
+    /// The database.
+    pub async fn plan_requests_open(&self) -> Result<Vec<(TenantId, PlanRequest)>, TenantError> {
+        let rows = logs::Entity::find().filter(logs::Column::ClientId.is_not_null()).filter(logs::Column::Action.is_in([ASKED, ANSWERED]));
+        let rows = rows.order_by_desc(logs::Column::Id).limit(LOOKED_AT).all(&self.db).await?;
+        let (mut seen, mut last) = (HashSet::new(), Vec::new());
+        for row in rows {
+            if let Some(client) = row.client_id.filter(|client| seen.insert(*client))
+                && row.action == ASKED
+            {
+                last.push((client, row));
+            }
+        }
+        let plans: Vec<(uuid::Uuid, String)> = clients::Entity::find()
+            .select_only()
+            .columns([clients::Column::Id, clients::Column::PlanCode])
+            .filter(clients::Column::Id.is_in(last.iter().map(|(client, _)| *client)))
+            .into_tuple()
+            .all(&self.db)
+            .await?;
+        let plans: HashMap<uuid::Uuid, String> = plans.into_iter().collect();
+        let open = last.into_iter().filter(|(client, row)| plans.get(client).is_some_and(|plan| *plan != row.subject));
+        Ok(open.map(|(client, row)| (client.into(), PlanRequest::of(row))).collect())
     }
 
     async fn told(&self, change: Change<'_>, actor: &Actor) -> Result<(), TenantError> {

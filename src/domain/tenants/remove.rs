@@ -5,7 +5,7 @@
 //! stay explicable; these go with the retention of usage. Calls of the open month that no statement has yet can still be read in the metrics.
 
 use chrono::{DateTime, Utc};
-use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect};
+use sea_orm::{ActiveModelTrait, ColumnTrait, EntityTrait, IntoActiveModel, QueryFilter, QueryOrder, QuerySelect};
 
 use super::{TenantError, Tenants, public_json};
 use crate::db::{
@@ -28,6 +28,32 @@ impl Tenants {
         let client = clients::Entity::find_by_id(id.uuid()).lock_exclusive().one(&transaction).await?.ok_or_else(|| TenantError::Unknown(id.to_string()))?;
         clients::Entity::delete_by_id(id.uuid()).exec(&transaction).await?;
         let change = Change { tenant: Some(id), action: "tenant.delete", subject: id.to_string(), before: Some(public_json(&client)), after: None };
+        audit::record(&transaction, &self.clock, actor, change).await?;
+        transaction.commit().await?;
+        Ok(())
+    }
+
+    /// Takes a tenant's Odoo connection away, its secret with it. One that has none stays as it is. Whoever holds caches of it forgets them.
+    /// `version` is the one the editor saw.
+    ///
+    /// # Errors
+    /// There is no such tenant, somebody else edited it meanwhile, or the database.
+    pub async fn odoo_remove(&self, id: TenantId, version: Option<i32>, actor: &Actor) -> Result<(), TenantError> {
+        let transaction = db::begin_write(&self.db).await?;
+        let mut client = clients::Entity::find_by_id(id.uuid()).lock_exclusive().one(&transaction).await?.ok_or_else(|| TenantError::Unknown(id.to_string()))?;
+        if version.is_some_and(|seen| seen != client.version) {
+            return Err(TenantError::Stale);
+        }
+        if client.odoo_url.is_none() && client.odoo_secret_sealed.is_none() {
+            return Ok(());
+        }
+        let before = public_json(&client);
+        (client.odoo_url, client.odoo_database, client.odoo_login, client.odoo_secret_sealed) = (None, None, None, None);
+        client.version += 1;
+        client.updated_at = self.clock.now();
+        let after = public_json(&client);
+        client.into_active_model().reset_all().update(&transaction).await?;
+        let change = Change { tenant: Some(id), action: "tenant.edit", subject: id.to_string(), before: Some(before), after: Some(after) };
         audit::record(&transaction, &self.clock, actor, change).await?;
         transaction.commit().await?;
         Ok(())

@@ -5,7 +5,7 @@ use sea_orm::sea_query::{Expr, ExprTrait, Func, LikeExpr};
 use sea_orm::{ActiveModelTrait, ColumnTrait, Condition, EntityTrait, IntoActiveModel, QueryFilter, QueryOrder, QuerySelect};
 use serde_json::json;
 
-use super::{Operator, Role, UserError, Users, invalid, locked, normal_email};
+use super::{AnyOperator, Role, UserError, Users, invalid, locked, normal_email};
 use crate::db::{self, entities::users};
 use crate::domain::audit::{self, Change};
 use crate::ids::UserId;
@@ -55,7 +55,7 @@ impl Users {
     ///
     /// # Errors
     /// The database.
-    pub async fn person_page(&self, _: &Operator, query: &PersonQuery<'_>) -> Result<PersonPage, UserError> {
+    pub async fn person_page(&self, _: &AnyOperator, query: &PersonQuery<'_>) -> Result<PersonPage, UserError> {
         let mut rows = users::Entity::find().order_by_asc(users::Column::Email).limit(query.count + 1);
         if let Some(role) = query.role {
             rows = rows.filter(users::Column::Role.eq(role.as_str()));
@@ -92,8 +92,8 @@ impl Users {
     ///
     /// # Errors
     /// There is no such person, it is the operator themselves or the last one, or the database.
-    pub async fn person_disable(&self, operator: &Operator, id: UserId) -> Result<(), UserError> {
-        if operator.user().id() == id {
+    pub async fn person_disable(&self, operator: &AnyOperator, id: UserId) -> Result<(), UserError> {
+        if operator.account() == Some(id) {
             return Err(invalid("form", "own_account"));
         }
         let transaction = db::begin_write(&self.db).await?;
@@ -113,7 +113,7 @@ impl Users {
     ///
     /// # Errors
     /// There is no such person, or the database.
-    pub async fn person_enable(&self, operator: &Operator, id: UserId) -> Result<(), UserError> {
+    pub async fn person_enable(&self, operator: &AnyOperator, id: UserId) -> Result<(), UserError> {
         let transaction = db::begin_write(&self.db).await?;
         let mut row = locked(&transaction, id).await?;
         row.failed_signins = 0;
@@ -128,7 +128,7 @@ impl Users {
     ///
     /// # Errors
     /// There is no such person, or the database.
-    pub async fn person_sign_out(&self, operator: &Operator, id: UserId) -> Result<(), UserError> {
+    pub async fn person_sign_out(&self, operator: &AnyOperator, id: UserId) -> Result<(), UserError> {
         let transaction = db::begin_write(&self.db).await?;
         let row = locked(&transaction, id).await?;
         self.sessions_end(&transaction, row.id.into(), None).await?;
@@ -138,7 +138,7 @@ impl Users {
         Ok(())
     }
 
-    async fn status_set(&self, transaction: &sea_orm::DatabaseTransaction, operator: &Operator, mut row: users::Model, status: &str) -> Result<(), UserError> {
+    async fn status_set(&self, transaction: &sea_orm::DatabaseTransaction, operator: &AnyOperator, mut row: users::Model, status: &str) -> Result<(), UserError> {
         let (before, after) = (json!({ "status": row.status }), json!({ "status": status }));
         status.clone_into(&mut row.status);
         row.updated_at = self.clock.now();

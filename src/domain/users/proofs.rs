@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use crate::domain::audit::Actor;
+use crate::domain::operator_keys::KeyHolder;
 use crate::ids::{TenantId, UserId};
 use crate::text::Language;
 
@@ -192,6 +193,41 @@ impl Operator {
     #[must_use]
     pub fn actor(&self) -> Actor {
         self.user.actor()
+    }
+}
+
+/// Proof that an operator acts: the person, or a program of theirs. Both hold a proof already; this is either.
+#[derive(Clone, Debug)]
+pub enum AnyOperator {
+    /// A program, by its API key.
+    Key(KeyHolder),
+    /// A person, by their session.
+    Session(Operator),
+}
+
+impl AnyOperator {
+    /// Who a change is written down under.
+    #[must_use]
+    pub fn actor(&self) -> Actor {
+        match self {
+            Self::Key(holder) => holder.actor(),
+            Self::Session(operator) => operator.actor(),
+        }
+    }
+
+    /// Whose account it is; a program has none.
+    #[must_use]
+    pub fn account(&self) -> Option<UserId> {
+        match self {
+            Self::Key(_) => None,
+            Self::Session(operator) => Some(operator.user().id()),
+        }
+    }
+}
+
+impl From<&Operator> for AnyOperator {
+    fn from(operator: &Operator) -> Self {
+        Self::Session(operator.clone())
     }
 }
 

@@ -10,7 +10,7 @@ use secrecy::{ExposeSecret, SecretString};
 use serde_json::json;
 use totp_rs::{Builder, Secret, Totp};
 
-use super::{NewSession, Operator, Role, SessionFrom, SignInRefusal, User, UserError, Users, invalid, locked, secret_hash, secret_shaped};
+use super::{AnyOperator, NewSession, Role, SessionFrom, SignInRefusal, User, UserError, Users, invalid, locked, secret_hash, secret_shaped};
 use crate::db::{
     self,
     entities::{sessions, users},
@@ -162,7 +162,7 @@ impl Users {
     ///
     /// # Errors
     /// There is no such person or second factor, or the database.
-    pub async fn second_factor_reset(&self, operator: &Operator, user: UserId) -> Result<(), UserError> {
+    pub async fn second_factor_reset(&self, operator: &AnyOperator, user: UserId) -> Result<(), UserError> {
         let transaction = db::begin_write(&self.db).await?;
         let row = locked(&transaction, user).await?;
         if row.totp_secret_sealed.is_none() {

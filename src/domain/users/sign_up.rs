@@ -9,7 +9,7 @@ use sea_orm::{ActiveModelTrait, ColumnTrait, DatabaseTransaction, EntityTrait, I
 use secrecy::SecretString;
 use serde_json::json;
 
-use super::{Addressed, Level, LinkPurpose, NewLink, NewSession, NewUser, Operator, Role, SessionFrom, UserError, Users, checked_email, checked_name, invalid, locked};
+use super::{Addressed, AnyOperator, Level, LinkPurpose, NewLink, NewSession, NewUser, Role, SessionFrom, UserError, Users, checked_email, checked_name, invalid, locked};
 use crate::db::{
     self,
     entities::{clients, memberships, users},
@@ -189,7 +189,7 @@ impl Users {
     ///
     /// # Errors
     /// The database.
-    pub async fn sign_up_list(&self, _: &Operator) -> Result<Vec<SignUpView>, UserError> {
+    pub async fn sign_up_list(&self, _: &AnyOperator) -> Result<Vec<SignUpView>, UserError> {
         let rows = waiting().order_by_asc(clients::Column::Id).limit(WAITING_MAX).all(&self.db).await?;
         let people = memberships::Entity::find().filter(memberships::Column::ClientId.is_in(rows.iter().map(|row| row.id))).all(&self.db).await?;
         let users = users::Entity::find().filter(users::Column::Id.is_in(people.iter().map(|row| row.user_id))).all(&self.db).await?;
@@ -224,7 +224,7 @@ impl Users {
     ///
     /// # Errors
     /// None of that id waits (any more), or the database.
-    pub async fn sign_up_approve(&self, operator: &Operator, tenant: TenantId) -> Result<Option<Applicant>, UserError> {
+    pub async fn sign_up_approve(&self, operator: &AnyOperator, tenant: TenantId) -> Result<Option<Applicant>, UserError> {
         let transaction = db::begin_write(&self.db).await?;
         let Some(company) = self.tenant_open(&transaction, tenant, &operator.actor()).await? else { return Err(UserError::Unknown("sign-up")) };
         let mut applicant = None;
@@ -245,7 +245,7 @@ impl Users {
     ///
     /// # Errors
     /// None of that id waits (any more), or the database.
-    pub async fn sign_up_refuse(&self, operator: &Operator, tenant: TenantId) -> Result<(), UserError> {
+    pub async fn sign_up_refuse(&self, operator: &AnyOperator, tenant: TenantId) -> Result<(), UserError> {
         let transaction = db::begin_write(&self.db).await?;
         let row = waiting().filter(clients::Column::Id.eq(tenant.uuid())).lock_exclusive().one(&transaction).await?.ok_or(UserError::Unknown("sign-up"))?;
         self.sign_up_delete(&transaction, row, &operator.actor(), "sign_up.refuse").await?;

@@ -24,6 +24,8 @@ use duplicates::{Existing, existing};
 const PHONE_DIGITS: std::ops::RangeInclusive<usize> = 7..=15;
 /// The taxpayer type of the Dominican modules.
 const TAXPAYER_TYPE: &str = "l10n_do_dgii_tax_payer_type";
+/// The fields that not every Odoo's customers have.
+pub(crate) const PARTNER_FIELDS: [&str; 4] = ["company_type", "is_company", "customer_rank", TAXPAYER_TYPE];
 /// Folded words that only companies carry in their names.
 const COMPANY_WORDS: [&str; 9] = ["SRL", "SA", "SAS", "EIRL", "CXA", "INC", "LLC", "GRUPO", "FUNDACION"];
 
@@ -178,9 +180,7 @@ impl WriteTool for CrearCliente {
 
     async fn execute(cx: &ToolCx, plan: Plan) -> Result<Output, ToolError> {
         let odoo = cx.odoo().await?;
-        // Third-party modules look the number up on the web inside create(); we have done that from the listing. Others ignore it.
-        let context = Map::from_iter([("l10n_do_rnc_validation_skip_lookup".to_owned(), json!(true))]);
-        let id = odoo.with_context(context).create("res.partner", plan.values).await?;
+        let id = odoo.with_context(partner_context()).create("res.partner", plan.values).await?;
         Ok(Output {
             cliente_id: Some(id),
             ya_existia: Some(false),
@@ -234,36 +234,13 @@ impl Known {
     }
 
     fn plan(self, cx: &ToolCx, fields: &Value, country: Option<i64>, mut notices: Vec<String>) -> Plan {
-        let kind = self.kind.unwrap_or_else(|| match &self.id {
-            Some(id) if suggestion::is_company(id) => Kind::Empresa,
-            Some(_) => Kind::Persona,
-            None if is_company_name(&self.name) => Kind::Empresa,
-            None => Kind::Persona,
-        });
-        let has = |field: &str| fields.get(field).is_some();
-        let mut values = Map::new();
-        let mut put = |field: &str, value: Option<Value>| {
+        let kind = self.kind.unwrap_or_else(|| kind_of(self.id.as_ref(), &self.name));
+        let (mut values, taxpayer_type) = partner_values(&self.name, self.id.as_ref(), kind, self.taxpayer.as_ref(), fields, country);
+        for (field, value) in [("phone", &self.phone), ("email", &self.email), ("street", &self.street)] {
             if let Some(value) = value {
-                values.insert(field.to_owned(), value);
+                values.insert(field.to_owned(), json!(value));
             }
-        };
-        put("name", Some(json!(self.name)));
-        // Bare digits: with dashes the most used Dominican module takes the customer for a non-payer.
-        put("vat", self.id.map(|id| json!(id.digits())));
-        put("phone", self.phone.as_ref().map(|phone| json!(phone)));
-        put("email", self.email.as_ref().map(|email| json!(email)));
-        put("street", self.street.as_ref().map(|street| json!(street)));
-        put("country_id", country.map(|id| json!(id)));
-        if has("company_type") {
-            put("company_type", Some(json!(if kind == Kind::Empresa { "company" } else { "person" })));
-        } else if fields.get("is_company").is_some_and(|field| field.get("readonly") != Some(&json!(true))) {
-            put("is_company", Some(json!(kind == Kind::Empresa)));
         }
-        // So that sales people see the customer under "Customers".
-        put("customer_rank", has("customer_rank").then(|| json!(1)));
-        let suggested = self.id.as_ref().map(|id| suggestion::taxpayer_type(id, &self.name, self.taxpayer.as_ref().and_then(|taxpayer| taxpayer.activity.as_deref())));
-        let taxpayer_type = suggested.filter(|_| has(TAXPAYER_TYPE));
-        put(TAXPAYER_TYPE, taxpayer_type.map(|kind| json!(kind.code)));
         if taxpayer_type.is_some() && self.id.is_some_and(|id| id.digits().len() == 11) {
             notices.push(cx.say("avisos.persona_valor_fiscal", &[]));
         }
@@ -279,6 +256,55 @@ impl Known {
             shown: Shown { status: self.taxpayer.and_then(|taxpayer| taxpayer.status), reason: taxpayer_type.map(|kind| kind.reason(cx.language())), notices },
         }
     }
+}
+
+/// Company or person, as the number says, or the name where there is none.
+pub(crate) fn kind_of(id: Option<&TaxpayerId>, name: &str) -> Kind {
+    match id {
+        Some(id) if suggestion::is_company(id) => Kind::Empresa,
+        Some(_) => Kind::Persona,
+        None if is_company_name(name) => Kind::Empresa,
+        None => Kind::Persona,
+    }
+}
+
+/// A new customer's fields of `res.partner`, as far as this Odoo has them (`fields`: see [`PARTNER_FIELDS`]), and its kind of taxpayer if that is one.
+pub(crate) fn partner_values(
+    name: &str,
+    id: Option<&TaxpayerId>,
+    kind: Kind,
+    taxpayer: Option<&Taxpayer>,
+    fields: &Value,
+    country: Option<i64>,
+) -> (Map<String, Value>, Option<suggestion::TaxpayerType>) {
+    let has = |field: &str| fields.get(field).is_some();
+    let mut values = Map::new();
+    let mut put = |field: &str, value: Option<Value>| {
+        if let Some(value) = value {
+            values.insert(field.to_owned(), value);
+        }
+    };
+    put("name", Some(json!(name)));
+    // Bare digits: with dashes the most used Dominican module takes the customer for a non-payer.
+    put("vat", id.map(|id| json!(id.digits())));
+    put("country_id", country.map(|id| json!(id)));
+    if has("company_type") {
+        put("company_type", Some(json!(if kind == Kind::Empresa { "company" } else { "person" })));
+    } else if fields.get("is_company").is_some_and(|field| field.get("readonly") != Some(&json!(true))) {
+        put("is_company", Some(json!(kind == Kind::Empresa)));
+    }
+    // So that sales people see the customer under "Customers".
+    put("customer_rank", has("customer_rank").then(|| json!(1)));
+    let suggested = id.map(|id| suggestion::taxpayer_type(id, name, taxpayer.and_then(|taxpayer| taxpayer.activity.as_deref())));
+    let taxpayer_type = suggested.filter(|_| has(TAXPAYER_TYPE));
+    put(TAXPAYER_TYPE, taxpayer_type.map(|kind| json!(kind.code)));
+    (values, taxpayer_type)
+}
+
+/// The context in which a customer is made: third-party modules look the number up on the web inside `create()`, and we have done that from the
+/// listing. Others ignore it.
+pub(crate) fn partner_context() -> Map<String, Value> {
+    Map::from_iter([("l10n_do_rnc_validation_skip_lookup".to_owned(), json!(true))])
 }
 
 /// The taxpayer of the listing, with notices about what is odd. Without a name of the caller's own the listing must answer.
@@ -328,8 +354,7 @@ fn exists(cx: &ToolCx, odoo: &OdooClient, existing: &Existing, avisos: Vec<Strin
 
 /// Which fields this Odoo's partners have.
 async fn partner_fields(cx: &ToolCx, odoo: &OdooClient) -> Result<Arc<Value>, ToolError> {
-    let names = ["company_type", "is_company", "customer_rank", TAXPAYER_TYPE];
-    cx.remembered("res.partner fields", async { Ok(Value::Object(odoo.fields_get("res.partner", Some(&names)).await?)) }).await
+    cx.remembered("res.partner fields", async { Ok(Value::Object(odoo.fields_get("res.partner", Some(&PARTNER_FIELDS)).await?)) }).await
 }
 
 /// The country's id in this Odoo.
@@ -345,8 +370,13 @@ async fn dominican_republic(cx: &ToolCx, odoo: &OdooClient) -> Result<Option<i64
 
 /// The customer's form in Odoo's web client.
 fn record_url(odoo: &OdooClient, id: i64) -> String {
+    form_url(odoo, "res.partner", id)
+}
+
+/// A record's form in Odoo's web client.
+pub(crate) fn form_url(odoo: &OdooClient, model: &str, id: i64) -> String {
     let base = odoo.base_url().as_str().trim_end_matches('/');
-    if odoo.version().major >= 18 { format!("{base}/odoo/res.partner/{id}") } else { format!("{base}/web#id={id}&model=res.partner&view_type=form") }
+    if odoo.version().major >= 18 { format!("{base}/odoo/{model}/{id}") } else { format!("{base}/web#id={id}&model={model}&view_type=form") }
 }
 
 fn collapse(text: &str) -> String {

@@ -29,6 +29,7 @@ use secrecy::{ExposeSecret, SecretString};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
+pub(crate) mod api;
 pub(crate) mod calls;
 pub(crate) mod cutter;
 pub(crate) mod hostile;
@@ -36,6 +37,7 @@ pub(crate) mod mcp;
 pub(crate) mod odoo;
 pub(crate) mod portal;
 pub(crate) mod process;
+pub(crate) mod queries;
 pub(crate) mod smtp;
 
 /// The master key of test services.
@@ -95,6 +97,8 @@ pub(crate) struct TestApp {
     pub backend: Backend,
     pub folder: tempfile::TempDir,
     pub database_url: SecretString,
+    /// What is asked of its database.
+    pub queries: queries::Queries,
     stop: CancellationToken,
     running: Option<JoinHandle<anyhow::Result<()>>>,
 }
@@ -146,7 +150,10 @@ impl TestApp {
     /// Starts a service on a folder and a database that are there.
     pub(crate) async fn start_at(backend: Backend, folder: tempfile::TempDir, database_url: SecretString, clock: Clock, settings: &[&str]) -> Self {
         let config = config(folder.path(), &database_url, settings);
-        let (state, worker) = AppState::open(config, Vault::from_keys(&VAULT_KEY, None), clock.clone()).await.expect("the state opens");
+        let mut db = dunet::db::connect(&database_url, config.limits.database_connections_max).await.expect("the database opens");
+        let queries = queries::Queries::default();
+        db.set_metric_callback(queries.listener());
+        let (state, worker) = AppState::assemble(config, &Vault::from_keys(&VAULT_KEY, None), &clock, &db).expect("the state opens");
         let serve = ServeConfig {
             host: IpAddr::V4(Ipv4Addr::LOCALHOST),
             port: 0,
@@ -159,7 +166,7 @@ impl TestApp {
         let base = service.public_url().as_str().trim_end_matches('/').to_owned();
         let stop = service.stop_token();
         let running = Some(tokio::spawn(service.run()));
-        Self { state, clock, base, backend, folder, database_url, stop, running }
+        Self { state, clock, base, backend, folder, database_url, queries, stop, running }
     }
 
     /// Stops the service as a signal would and waits until everything is written.

@@ -255,5 +255,5 @@ pub(crate) async fn start_guarded(backend: Backend) -> TestApp {
     let stop = service.stop_token();
     #[expect(clippy::disallowed_methods, reason = "the service under test runs beside the test")]
     let running = Some(tokio::spawn(service.run()));
-    TestApp { state, clock, base, backend, folder, database_url, stop, running }
+    TestApp { state, clock, base, backend, folder, database_url, queries: super::queries::Queries::default(), stop, running }
 }

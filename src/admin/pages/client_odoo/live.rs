@@ -11,13 +11,12 @@ use serde::Serialize;
 use tokio::sync::mpsc;
 
 use crate::admin::Cx;
+use crate::admin::odoo_typed::EXAMINATION_S;
 use crate::domain::connections::OdooConfig;
 use crate::domain::tenants::Tenant;
 use crate::tools::doctor::{Reader, Step, examine, steps_max};
 
 const PIECE: &str = "partials/doctor_step.html";
-/// An examination that takes longer is given up. Shorter than a request may take, so that the page without script says so itself.
-const EXAMINATION_S: u64 = 45;
 
 /// A step as `partials/doctor_step.html` shows it.
 #[derive(Serialize)]

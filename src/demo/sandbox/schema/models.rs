@@ -11,6 +11,8 @@ const ORDER_STATES: &[(&str, &str)] = &[("draft", "Quotation"), ("sent", "Quotat
 const INVOICE_STATES: &[(&str, &str)] = &[("upselling", "Upselling Opportunity"), ("invoiced", "Fully Invoiced"), ("to invoice", "To Invoice"), ("no", "Nothing to Invoice")];
 const LINE_TYPES: &[(&str, &str)] = &[("line_section", "Section"), ("line_subsection", "Subsection"), ("line_note", "Note")];
 const TAX_USES: &[(&str, &str)] = &[("sale", "Sales"), ("purchase", "Purchases"), ("none", "None")];
+const MOVE_TYPES: &[(&str, &str)] = &[("entry", "Journal Entry"), ("out_invoice", "Customer Invoice"), ("out_refund", "Customer Credit Note")];
+const MOVE_STATES: &[(&str, &str)] = &[("draft", "Draft"), ("posted", "Posted"), ("cancel", "Cancelled")];
 const TAX_TYPES: &[(&str, &str)] = &[("percent", "Percentage"), ("fixed", "Fixed")];
 const PRICE_TYPES: &[(&str, &str)] = &[("fixed", "Fixed Price"), ("percentage", "Discount"), ("formula", "Formula")];
 const APPLIED_ON: &[(&str, &str)] = &[("3_global", "All Products"), ("2_product_category", "Product Category"), ("1_product", "Product"), ("0_product_variant", "Product Variant")];
@@ -136,6 +138,27 @@ static ORDER_LINE: &[Field] = &[
     field("order_partner_id", "Customer", Many2one("res.partner")).computed(),
 ];
 
+static MOVE: &[Field] = &[
+    field("name", "Number", Char),
+    field("move_type", "Type", Selection(MOVE_TYPES)).required(),
+    field("state", "Status", Selection(MOVE_STATES)).required(),
+    field("partner_id", "Partner", Many2one("res.partner")),
+    field("currency_id", "Currency", Many2one("res.currency")),
+    field("invoice_origin", "Origin", Char),
+    field("ref", "Reference", Char),
+    field("invoice_line_ids", "Invoice lines", One2many("account.move.line", "move_id")),
+    field("amount_tax", "Tax", Monetary),
+];
+
+static MOVE_LINE: &[Field] = &[
+    field("move_id", "Journal Entry", Many2one("account.move")).required(),
+    field("display_type", "Display Type", Selection(LINE_TYPES)),
+    field("name", "Label", Text),
+    field("quantity", "Quantity", Float),
+    field("price_unit", "Unit Price", Float),
+    field("tax_ids", "Taxes", Many2many("account.tax")),
+];
+
 static COMPANY: &[Field] = &[
     field("name", "Company Name", Char).required(),
     field("active", "Active", Boolean),
@@ -240,6 +263,9 @@ pub(super) static MODELS: &[Model] = &[
     Model { order: "code", search_names: &["name", "code"], ..model("res.country.state", "Country state", Access::Read, STATE) },
     Model { order: "active desc, name", search_names: &["name", "code"], ..model("res.lang", "Languages", Access::Read, LANG) },
     model("account.tax", "Tax", Access::Read, TAX),
+    // Drafts as they were sent: nothing is worked out of their lines.
+    Model { order: "id desc", search_names: &["name", "ref"], ..model("account.move", "Journal Entry", Access::Full, MOVE) },
+    Model { order: "move_id, id", ..model("account.move.line", "Journal Item", Access::Full, MOVE_LINE) },
     model("account.payment.term", "Payment Terms", Access::Read, NAMED),
     model("uom.uom", "Unit of Measure", Access::Read, NAMED),
     Model { order: "name", ..model("ir.module.module", "Module", Access::Read, MODULE) },
