@@ -24,7 +24,7 @@ pub(crate) fn body(data: &[u8]) {
         }
     }
     if prefilter::is_plain_call(&headers, body) {
-        assert!(prefilter::check_closely(&headers, &Bytes::copy_from_slice(body)).is_ok(), "the quick look lets pass what the close one refuses");
+        assert!(prefilter::check_closely(&headers, &Bytes::copy_from_slice(body), &METHODS).is_ok(), "the quick look lets pass what the close one refuses");
     }
     match prefilter::check(&headers, &Bytes::copy_from_slice(body)) {
         Ok(()) => passed(&headers, body),
