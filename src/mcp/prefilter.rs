@@ -21,8 +21,8 @@ use crate::http::middleware::{Middleware, Next};
 const VERSION_HEADER: &str = "mcp-protocol-version";
 const BOTH: HeaderValue = HeaderValue::from_static("application/json, text/event-stream");
 
-/// Methods of the sessions that the modern era does not have any more.
-const LEGACY_METHODS: [&str; 4] = ["ping", "logging/setLevel", "resources/subscribe", "resources/unsubscribe"];
+/// Methods that the modern era does not have any more.
+pub(super) const LEGACY_METHODS: [&str; 5] = ["initialize", "ping", "logging/setLevel", "resources/subscribe", "resources/unsubscribe"];
 
 /// Checks a request before rmcp sees it.
 pub(super) struct Prefilter {
@@ -291,7 +291,7 @@ mod tests {
     #[tokio::test]
     async fn methods_that_are_not_offered_are_told_which_are() {
         for (version, status, offered) in
-            [("2025-06-18", 200, "initialize, ping, server/discover, tools/list, tools/call"), (MODERN, 404, "initialize, server/discover, tools/list, tools/call")]
+            [("2025-06-18", 200, "initialize, ping, server/discover, tools/list, tools/call"), (MODERN, 404, "server/discover, tools/list, tools/call")]
         {
             let headers = HeaderMap::from_iter([(header::HeaderName::from_static(VERSION_HEADER), HeaderValue::from_static(version))]);
             for method in ["resources/read", "prompts/get", "logging/setLevel", "resources/subscribe", "prompts/list", "completion/complete", "tasks/get", "x"] {
@@ -304,8 +304,10 @@ mod tests {
                 let notification = json!({ "jsonrpc": "2.0", "method": method }).to_string();
                 assert!(check(&headers, &Bytes::from(notification)).is_ok(), "a notification gets no answer");
             }
-            let ping = check(&headers, &Bytes::from_static(br#"{"jsonrpc":"2.0","id":1,"method":"ping"}"#));
-            assert_eq!(ping.is_ok(), version != MODERN);
+            for method in ["ping", "initialize"] {
+                let request = json!({ "jsonrpc": "2.0", "id": 1, "method": method, "params": {} }).to_string();
+                assert_eq!(check(&headers, &Bytes::from(request)).is_ok(), version != MODERN, "{method}");
+            }
         }
     }
 

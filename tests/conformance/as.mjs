@@ -2,15 +2,18 @@
 //
 //   node as.mjs PORT TARGET    listens on 127.0.0.1:PORT; the token is in MCP_TOKEN
 //
-// Nothing else is changed: the suite's own Host and Origin go through as they are, streams are not held up, and who hangs up here hangs up there.
+// Its own name in Host and Origin becomes the service's; every other goes through as it is. Streams are not held up, and who hangs up here hangs up
+// there.
 import http from "node:http";
 
 const [port, target] = process.argv.slice(2);
 const to = new URL(target);
+const named = (value) => value?.replace(`127.0.0.1:${port}`, to.host);
 const agent = new http.Agent({ keepAlive: true });
 
 const server = http.createServer((request, response) => {
-  const headers = { ...request.headers, authorization: `Bearer ${process.env.MCP_TOKEN}` };
+  const headers = { ...request.headers, host: named(request.headers.host), authorization: `Bearer ${process.env.MCP_TOKEN}` };
+  if (headers.origin) headers.origin = named(headers.origin);
   const onward = http.request({ host: to.hostname, port: to.port, method: request.method, path: request.url, headers, agent });
   onward.on("response", (answer) => {
     response.writeHead(answer.statusCode, answer.rawHeaders);
