@@ -1,10 +1,11 @@
 # shellcheck shell=bash
-# What scripts/odoo, scripts/postgres, scripts/test, tests/clients/run and tests/browser/run share. Sourced, never run.
+# What scripts/odoo, scripts/postgres, scripts/test, and run in tests/clients, tests/conformance and tests/browser share. Sourced, never run.
 #
 # Everything that a test needs beside cargo lives in one cache folder outside the repository:
 #   odoo/       the program, its Python libraries, its database cluster (kept between runs)
 #   postgres/   the tests' own PostgreSQL (made anew each time it starts)
 #   clients/    third-party MCP clients and the Node they run on (kept between runs)
+#   conformance/  the protocol's conformance suite (kept between runs)
 #   browser/    what drives Chromium (kept between runs)
 set -euo pipefail
 umask 022
