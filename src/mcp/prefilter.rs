@@ -15,24 +15,25 @@ use serde_json::{Value, json};
 
 use super::direct::PlainBody;
 use super::json_rpc::{self, HEADER_MISMATCH, INVALID_PARAMS, INVALID_REQUEST, METHOD_NOT_FOUND, PARSE_ERROR, UNSUPPORTED_VERSION};
-use super::server::{METHODS, MODERN, VERSIONS, clip};
+use super::server::{MODERN, VERSIONS, clip};
 use crate::http::middleware::{Middleware, Next};
 
 const VERSION_HEADER: &str = "mcp-protocol-version";
 const BOTH: HeaderValue = HeaderValue::from_static("application/json, text/event-stream");
 
-/// Methods of the sessions that the modern era does not have any more.
-const LEGACY_METHODS: [&str; 1] = ["ping"];
+/// Methods that the modern era does not have any more.
+pub(super) const LEGACY_METHODS: [&str; 5] = ["initialize", "ping", "logging/setLevel", "resources/subscribe", "resources/unsubscribe"];
 
 /// Checks a request before rmcp sees it.
 pub(super) struct Prefilter {
     body_bytes_max: usize,
+    methods: &'static [&'static str],
 }
 
 impl Prefilter {
-    /// Bodies of at most so many bytes.
-    pub(super) fn new(body_bytes_max: usize) -> Self {
-        Self { body_bytes_max }
+    /// Bodies of at most so many bytes, and these methods.
+    pub(super) fn new(body_bytes_max: usize, methods: &'static [&'static str]) -> Self {
+        Self { body_bytes_max, methods }
     }
 }
 
@@ -55,7 +56,7 @@ impl Middleware for Prefilter {
         };
         if is_plain_call(&parts.headers, &bytes) {
             parts.extensions.insert(PlainBody(bytes.clone()));
-        } else if let Err(refusal) = check_closely(&parts.headers, &bytes) {
+        } else if let Err(refusal) = check_closely(&parts.headers, &bytes, self.methods) {
             return *refusal;
         }
         // rmcp insists on both types being named.
@@ -129,10 +130,10 @@ fn is_odd(bytes: &[u8]) -> bool {
 /// Both looks at a request, as the layer does.
 #[cfg(any(test, feature = "fuzzing"))]
 pub(super) fn check(headers: &HeaderMap, bytes: &Bytes) -> Result<(), Box<Response>> {
-    if is_plain_call(headers, bytes) { Ok(()) } else { check_closely(headers, bytes) }
+    if is_plain_call(headers, bytes) { Ok(()) } else { check_closely(headers, bytes, &super::server::METHODS) }
 }
 
-pub(super) fn check_closely(headers: &HeaderMap, bytes: &Bytes) -> Result<(), Box<Response>> {
+pub(super) fn check_closely(headers: &HeaderMap, bytes: &Bytes, methods: &[&str]) -> Result<(), Box<Response>> {
     let answer = |status, id: &Value, code: i64, message: &str, data: Option<Value>| Err(Box::new(json_rpc::error(status, id, code, message, data)));
     let refuse = |id: &Value, code: i64, message: &str, data: Option<Value>| answer(StatusCode::BAD_REQUEST, id, code, message, data);
     // serde_json stops at 128 levels: a deeper body is a parse error too.
@@ -180,7 +181,7 @@ pub(super) fn check_closely(headers: &HeaderMap, bytes: &Bytes) -> Result<(), Bo
         // A notification gets no answer, whatever its name.
         Some(method) if !id.is_null() => {
             let modern = in_header.is_some_and(|version| version.is_ok_and(|version| version == MODERN));
-            let offered = || METHODS.into_iter().filter(|known| !modern || !LEGACY_METHODS.contains(known));
+            let offered = || methods.iter().copied().filter(|known| !modern || !LEGACY_METHODS.contains(known));
             if offered().any(|known| known == method) {
                 return Ok(());
             }
@@ -290,7 +291,7 @@ mod tests {
     #[tokio::test]
     async fn methods_that_are_not_offered_are_told_which_are() {
         for (version, status, offered) in
-            [("2025-06-18", 200, "initialize, ping, server/discover, tools/list, tools/call"), (MODERN, 404, "initialize, server/discover, tools/list, tools/call")]
+            [("2025-06-18", 200, "initialize, ping, server/discover, tools/list, tools/call"), (MODERN, 404, "server/discover, tools/list, tools/call")]
         {
             let headers = HeaderMap::from_iter([(header::HeaderName::from_static(VERSION_HEADER), HeaderValue::from_static(version))]);
             for method in ["resources/read", "prompts/get", "logging/setLevel", "resources/subscribe", "prompts/list", "completion/complete", "tasks/get", "x"] {
@@ -303,8 +304,10 @@ mod tests {
                 let notification = json!({ "jsonrpc": "2.0", "method": method }).to_string();
                 assert!(check(&headers, &Bytes::from(notification)).is_ok(), "a notification gets no answer");
             }
-            let ping = check(&headers, &Bytes::from_static(br#"{"jsonrpc":"2.0","id":1,"method":"ping"}"#));
-            assert_eq!(ping.is_ok(), version != MODERN);
+            for method in ["ping", "initialize"] {
+                let request = json!({ "jsonrpc": "2.0", "id": 1, "method": method, "params": {} }).to_string();
+                assert_eq!(check(&headers, &Bytes::from(request)).is_ok(), version != MODERN, "{method}");
+            }
         }
     }
 

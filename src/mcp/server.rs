@@ -35,6 +35,8 @@ use crate::tools::tool::{Effect, ToolFacts};
 
 /// The revisions served, newest first.
 pub(super) const VERSIONS: [&str; 4] = ["2026-07-28", "2025-11-25", "2025-06-18", "2025-03-26"];
+/// The same, as rmcp has them.
+pub(super) const SERVED: &[ProtocolVersion] = &[ProtocolVersion::V_2026_07_28, ProtocolVersion::V_2025_11_25, ProtocolVersion::V_2025_06_18, ProtocolVersion::V_2025_03_26];
 /// The era without sessions: what it sends in its headers it repeats in `_meta`.
 pub(super) const MODERN: &str = VERSIONS[0];
 /// How long a client may keep a list, milliseconds. Permissions change rarely, and are checked at the call anyway.
@@ -44,8 +46,8 @@ const SERVER_INFO: &str = "io.modelcontextprotocol/serverInfo";
 /// The methods a client may call. The pre-filter lets no other through.
 pub(super) const METHODS: [&str; 5] = ["initialize", "ping", "server/discover", "tools/list", "tools/call"];
 
-/// The tower service, without sessions.
-pub(super) fn service(server: DunetServer, settings: &HttpSettings) -> StreamableHttpService<DunetServer, NeverSessionManager> {
+/// The tower service around a handler, without sessions.
+pub(super) fn service<H: ServerHandler + Clone>(handler: H, settings: &HttpSettings) -> StreamableHttpService<H, NeverSessionManager> {
     // Host and origin are checked by `gate`, before authentication and with JSON-RPC answers; the body's size by the pre-filter.
     let config = StreamableHttpServerConfig::default()
         .with_legacy_session_mode(false)
@@ -53,7 +55,7 @@ pub(super) fn service(server: DunetServer, settings: &HttpSettings) -> Streamabl
         .disable_allowed_hosts()
         .disable_allowed_origins()
         .with_max_request_body_bytes(settings.body_bytes_max);
-    StreamableHttpService::new(move || Ok(server.clone()), Arc::new(NeverSessionManager::default()), config)
+    StreamableHttpService::new(move || Ok(handler.clone()), Arc::new(NeverSessionManager::default()), config)
 }
 
 /// The register as rmcp wants it, made once.
@@ -83,7 +85,7 @@ impl ServerHandler for DunetServer {
     }
 
     fn supported_protocol_versions(&self) -> Cow<'static, [ProtocolVersion]> {
-        Cow::Borrowed(&[ProtocolVersion::V_2026_07_28, ProtocolVersion::V_2025_11_25, ProtocolVersion::V_2025_06_18, ProtocolVersion::V_2025_03_26])
+        Cow::Borrowed(SERVED)
     }
 
     async fn initialize(&self, request: InitializeRequestParams, context: RequestContext<RoleServer>) -> Result<InitializeResult, ErrorData> {
@@ -187,7 +189,7 @@ pub(super) fn broken(record: &OpenRecord) -> ToolError {
 }
 
 /// Who asks; on the way the trace it belongs to is noted.
-fn caller(context: &RequestContext<RoleServer>) -> Result<Caller, ErrorData> {
+pub(super) fn caller(context: &RequestContext<RoleServer>) -> Result<Caller, ErrorData> {
     let extensions = context.extensions.get::<axum::http::request::Parts>().map(|parts| &parts.extensions);
     if let Some(trace) = extensions.and_then(|extensions| extensions.get::<RequestTrace>()) {
         trace.note(context.meta.get_traceparent());
@@ -209,7 +211,7 @@ fn instructions(caller: &Caller) -> String {
 }
 
 /// `serverInfo` belongs on every modern result; rmcp sets it on two of them only.
-fn stamp(context: &RequestContext<RoleServer>) -> Option<MetaObject> {
+pub(super) fn stamp(context: &RequestContext<RoleServer>) -> Option<MetaObject> {
     (context.protocol_version() == Some(ProtocolVersion::V_2026_07_28)).then(|| STAMP.0.clone())
 }
 
@@ -248,7 +250,7 @@ pub(super) fn read_meta(raw: &str) -> Option<SaidOfItself> {
     })
 }
 
-fn implementation() -> Implementation {
+pub(super) fn implementation() -> Implementation {
     Implementation::new("dunet", env!("CARGO_PKG_VERSION")).with_title("Dunet")
 }
 
