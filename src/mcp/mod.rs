@@ -36,7 +36,7 @@ pub const TOKEN_PATH: &str = "/mcp/token";
 
 /// The routes of this door.
 pub fn router(state: &AppState, settings: &HttpSettings) -> Router {
-    let server = server::DunetServer::new(state);
+    let server = server::DunetServer::new(state, settings);
     let service = server::service(server.clone(), settings);
     let routes = Router::new().route_service(PATH, service.clone()).route_service(TOKEN_PATH, service);
     let router = behind_the_stack(routes, &server::METHODS, server.clone(), state, settings);

@@ -24,6 +24,9 @@ const BOTH: HeaderValue = HeaderValue::from_static("application/json, text/event
 /// Methods that the modern era does not have any more.
 pub(super) const LEGACY_METHODS: [&str; 5] = ["initialize", "ping", "logging/setLevel", "resources/subscribe", "resources/unsubscribe"];
 
+/// Methods that only the modern era has.
+const MODERN_METHODS: [&str; 1] = ["subscriptions/listen"];
+
 /// Checks a request before rmcp sees it.
 pub(super) struct Prefilter {
     body_bytes_max: usize,
@@ -181,7 +184,7 @@ pub(super) fn check_closely(headers: &HeaderMap, bytes: &Bytes, methods: &[&str]
         // A notification gets no answer, whatever its name.
         Some(method) if !id.is_null() => {
             let modern = in_header.is_some_and(|version| version.is_ok_and(|version| version == MODERN));
-            let offered = || methods.iter().copied().filter(|known| !modern || !LEGACY_METHODS.contains(known));
+            let offered = || methods.iter().copied().filter(|known| !if modern { LEGACY_METHODS.as_slice() } else { &MODERN_METHODS }.contains(known));
             if offered().any(|known| known == method) {
                 return Ok(());
             }
@@ -206,6 +209,7 @@ fn takes_json(headers: &HeaderMap) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use super::super::server::METHODS;
     use super::*;
 
     #[test]
@@ -290,11 +294,11 @@ mod tests {
 
     #[tokio::test]
     async fn methods_that_are_not_offered_are_told_which_are() {
-        for (version, status, offered) in
-            [("2025-06-18", 200, "initialize, ping, server/discover, tools/list, tools/call"), (MODERN, 404, "server/discover, tools/list, tools/call")]
-        {
+        for (version, status) in [("2025-06-18", 200), (MODERN, 404)] {
+            let gone = if version == MODERN { LEGACY_METHODS.as_slice() } else { &MODERN_METHODS };
+            let offered = METHODS.into_iter().filter(|method| !gone.contains(method)).collect::<Vec<_>>().join(", ");
             let headers = HeaderMap::from_iter([(header::HeaderName::from_static(VERSION_HEADER), HeaderValue::from_static(version))]);
-            for method in ["resources/read", "prompts/get", "logging/setLevel", "resources/subscribe", "prompts/list", "completion/complete", "tasks/get", "x"] {
+            for method in ["logging/setLevel", "resources/subscribe", "resources/unsubscribe", "roots/list", "tasks/get", "x"] {
                 let request = json!({ "jsonrpc": "2.0", "id": "a", "method": method, "params": {} }).to_string();
                 let refusal = check(&headers, &Bytes::from(request)).expect_err("not offered");
                 assert_eq!(refusal.status().as_u16(), status, "{method}");
@@ -304,9 +308,9 @@ mod tests {
                 let notification = json!({ "jsonrpc": "2.0", "method": method }).to_string();
                 assert!(check(&headers, &Bytes::from(notification)).is_ok(), "a notification gets no answer");
             }
-            for method in ["ping", "initialize"] {
+            for (method, modern) in [("ping", false), ("initialize", false), ("subscriptions/listen", true)] {
                 let request = json!({ "jsonrpc": "2.0", "id": 1, "method": method, "params": {} }).to_string();
-                assert_eq!(check(&headers, &Bytes::from(request)).is_ok(), version != MODERN, "{method}");
+                assert_eq!(check(&headers, &Bytes::from(request)).is_ok(), modern == (version == MODERN), "{method}");
             }
         }
     }

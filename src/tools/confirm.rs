@@ -35,6 +35,9 @@ pub const CODE_LIFETIME_MINUTES: i64 = 10;
 /// How much later than the last request's deadline the outcome of a write is waited for.
 const OUTCOME_GRACE: std::time::Duration = std::time::Duration::from_secs(3);
 
+/// Steps of a write: read what is needed, write.
+const STEPS: u32 = 2;
+
 const ISSUED_BYTES: usize = 4;
 const RANDOM_BYTES: usize = 9;
 const DIGEST_BYTES: usize = 8;
@@ -115,6 +118,7 @@ impl Writes {
         if let Some(earlier) = self.operations.earlier(&new).await.map_err(ToolError::internal)? {
             return answer_earlier(earlier).map(Answer::from);
         }
+        cx.step(0, STEPS, "escritura.pasos.leer");
         let write = match tool.prepare(cx.clone(), arguments.own).await? {
             Prepared::Done(answer) => return Ok(answer),
             Prepared::Write(write) => write,
@@ -157,6 +161,7 @@ impl Writes {
                 operations.failed(id).await.map_err(ToolError::internal)?;
                 return Err(ToolError::limited(Code::LimiteEscrituras, refused, inner.now(), inner.timezone()));
             }
+            inner.step(1, STEPS, "escritura.pasos.escribir");
             let result = (write.run)(inner).await;
             let kept = match &result {
                 Ok(value) => operations.done(id, value).await,

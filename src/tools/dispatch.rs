@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 use super::TOOLS;
 use super::answer::Answer;
 use super::confirm::{WriteArguments, Writes};
-use super::cx::{ToolCx, ToolCxParts};
+use super::cx::{Progress, ToolCx, ToolCxParts};
 use super::error::{Code, ToolError};
 use super::tool::{AnyTool, Effect, Pack, Prepared, ToolFacts};
 use crate::clock::{Clock, instant};
@@ -43,6 +43,10 @@ pub struct CallRequest {
     pub agent: Option<String>,
     /// Fires when the caller hangs up.
     pub cancelled: CancellationToken,
+    /// Who wants to hear of its steps.
+    pub progress: Option<Progress>,
+    /// The person was shown what a write would do, and said no.
+    pub declined: bool,
 }
 
 /// There is no such tool for this caller; whether it exists for others is not said.
@@ -114,6 +118,13 @@ impl Dispatcher {
         Ok(result)
     }
 
+    /// What an argument of a prompt or an address may be meant to become. Nothing when it cannot be said: whoever types goes on typing.
+    pub async fn complete(&self, caller: Caller, argument: String, begun: String) -> Vec<String> {
+        let padron = self.parts.padron.clone();
+        // Tens of milliseconds of computing: not on a thread that serves others.
+        tokio::task::spawn_blocking(move || super::prompts::completions(&caller, &padron, &argument, &begun)).await.unwrap_or_default()
+    }
+
     fn open(&self, tool: &'static str, request: &CallRequest) -> UsageRecord {
         UsageRecord {
             id: UsageId::new(),
@@ -159,6 +170,7 @@ impl Dispatcher {
                 deadline,
                 quota,
                 reference,
+                progress: request.progress.clone(),
             })
         };
         let view = reservation.view.clone();
@@ -173,6 +185,7 @@ impl Dispatcher {
                         Err(_) => Err(ToolError::new(Code::TiempoAgotado)),
                     }
                 }
+                Effect::Writes if request.declined => Err(ToolError::new(Code::NoConfirmado)),
                 Effect::Writes => {
                     let arguments = WriteArguments::split(facts.name, arguments);
                     parts.writes.call(tool, &cx(view, Writes::reference()), arguments, permit.write_policy, deadline).await
@@ -183,8 +196,8 @@ impl Dispatcher {
             result = job => result,
             () = request.cancelled.cancelled() => Err(ToolError::new(Code::TiempoAgotado).cause("the caller went away")),
         };
-        if result.as_ref().is_err_and(|error| error.code == Code::ErrorInterno || error.code.is_limit()) {
-            // Our own fault is not the client's call, nor is a write that a limit kept from being executed.
+        if result.as_ref().is_err_and(|error| matches!(error.code, Code::ErrorInterno | Code::NoConfirmado) || error.code.is_limit()) {
+            // Our own fault is not the client's call, nor is a write that a limit or the person kept from being executed.
             reservation.release();
             request.record.fill(|record| record.counted = false);
         }

@@ -90,6 +90,8 @@ codes! {
     CodigoVencido = "codigo_vencido", false;
     /// The confirmation code was used; `datos.resultado` has what came of it.
     CodigoUsado = "codigo_usado", false;
+    /// The person was asked whether to write, and said no.
+    NoConfirmado = "no_confirmado", false;
     /// The same `clave` with other arguments.
     ClaveReutilizada = "clave_reutilizada", false;
     /// The same write is being done at this moment.

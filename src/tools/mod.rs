@@ -13,6 +13,8 @@ pub mod dispatch;
 pub mod doctor;
 pub mod error;
 pub mod platform;
+pub mod prompts;
+pub mod resources;
 pub mod sales;
 pub mod say;
 pub mod schema;
