@@ -1,10 +1,11 @@
 # shellcheck shell=bash
-# What scripts/odoo, scripts/postgres, scripts/test, tests/clients/run and tests/browser/run share. Sourced, never run.
+# What scripts/odoo, scripts/postgres, scripts/test, and run in tests/clients, tests/conformance and tests/browser share. Sourced, never run.
 #
 # Everything that a test needs beside cargo lives in one cache folder outside the repository:
 #   odoo/       the program, its Python libraries, its database cluster (kept between runs)
 #   postgres/   the tests' own PostgreSQL (made anew each time it starts)
 #   clients/    third-party MCP clients and the Node they run on (kept between runs)
+#   conformance/  the protocol's conformance suite (kept between runs)
 #   browser/    what drives Chromium (kept between runs)
 set -euo pipefail
 umask 022
@@ -119,6 +120,61 @@ for port in random.sample(range(20000, 32768), 100):
     print(port); break
 else: raise SystemExit("no free port")'
 }
+
+# --- checks against services of their own: they print `ok    …` or `FAIL  …` lines ----------------
+# $T is the script's temporary folder; services write there, and the lines are in $T/lines.
+
+STARTED_PIDS=()
+
+# started NAME PATTERN COMMAND…: in the background; waits until its output ($T/NAME) has the pattern
+started() {
+  local out=$T/$1 pattern=$2 pid; shift 2
+  touch "$out"
+  "$@" >"$out" 2>"$out.err" </dev/null 8>&- 9>&- &
+  pid=$!
+  STARTED_PIDS+=("$pid")
+  for _ in {1..600}; do
+    if grep -q "$pattern" "$out"; then return; fi
+    kill -0 "$pid" 2>/dev/null || break
+    sleep 0.1
+  done
+  echo "FAIL  $*: not ready; it said: $(tail -c 400 "$out") $(tail -c 800 "$out.err")" | tee -a "$T/lines"
+  return 1
+}
+
+# Ends what was started: asks, waits five seconds, kills.
+end_started() {
+  local pid
+  for pid in "${STARTED_PIDS[@]}"; do kill -INT "$pid" 2>/dev/null || true; done
+  for pid in "${STARTED_PIDS[@]}"; do
+    for _ in {1..50}; do kill -0 "$pid" 2>/dev/null || break; sleep 0.1; done
+    kill -KILL "$pid" 2>/dev/null || true
+  done
+}
+
+# part COMMAND…: its lines count; one that breaks down without having said so counts as a failure
+part() {
+  local rc=0
+  "$@" >"$T/part" 2>"$T/part.err" </dev/null 9>&- || rc=$?
+  tee -a "$T/lines" <"$T/part"
+  if [ "$rc" != 0 ] && ! grep -q '^FAIL' "$T/part"; then
+    echo "FAIL  ${*##*/}: exit $rc: $(tail -c 600 "$T/part.err")" | tee -a "$T/lines"
+  elif ! grep -qE '^(ok|FAIL)' "$T/part"; then
+    echo "FAIL  ${*##*/}: checked nothing" | tee -a "$T/lines"
+  fi
+}
+
+# count NAME: the last line, `NAME: N passed, N failed`; fails when one failed or nothing was checked
+count() {
+  local passed failed
+  passed=$(grep -c '^ok' "$T/lines" || true)
+  failed=$(grep -c '^FAIL' "$T/lines" || true)
+  echo "$1: $passed passed, $failed failed"
+  [ "$failed" = 0 ] && [ "$passed" -gt 0 ]
+}
+
+# field NAME KEY: of the JSON object in $T/NAME
+field() { /usr/bin/python3 -c 'import json, sys; print(json.load(open(sys.argv[1])).get(sys.argv[2]) or "")' "$T/$1" "$2"; }
 
 # --- PostgreSQL: a private cluster in DIR/data, its socket and log in DIR --------------------------
 

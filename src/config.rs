@@ -209,6 +209,10 @@ pub struct Limits {
     #[arg(long, env = "DUNET_WATCH_MS", default_value_t = 2_000, global = true, hide_short_help = true)]
     pub watch_ms: u64,
 
+    /// Programs of one tenant that may listen for changes; each is an open connection.
+    #[arg(long, env = "DUNET_LISTENERS_PER_TENANT_MAX", default_value_t = 8, global = true, hide_short_help = true)]
+    pub listeners_per_tenant_max: usize,
+
     /// Database connections.
     #[arg(long, env = "DUNET_DATABASE_CONNECTIONS_MAX", default_value_t = 10, global = true, hide_short_help = true)]
     pub database_connections_max: u32,

@@ -259,6 +259,12 @@ impl Tokens {
         self.epochs.forget(tenant);
     }
 
+    /// Another number when something about the tenant changed: its tools, its plan, its tokens, its state.
+    #[must_use]
+    pub fn epoch(&self, tenant: TenantId) -> u64 {
+        self.epochs.forgotten_at(tenant)
+    }
+
     /// Writes when tokens were last used. Called now and then by the service, and at its end.
     ///
     /// # Errors

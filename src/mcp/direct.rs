@@ -93,6 +93,8 @@ impl Direct {
             agent: manners.agent,
             // Who hangs up drops all of this.
             cancelled: CancellationToken::new(),
+            progress: None,
+            declined: false,
         };
         let outcome = AssertUnwindSafe(self.server.dispatcher().call(call)).catch_unwind().await;
         let (text, failed) = match outcome {

@@ -24,7 +24,7 @@ pub(crate) fn body(data: &[u8]) {
         }
     }
     if prefilter::is_plain_call(&headers, body) {
-        assert!(prefilter::check_closely(&headers, &Bytes::copy_from_slice(body)).is_ok(), "the quick look lets pass what the close one refuses");
+        assert!(prefilter::check_closely(&headers, &Bytes::copy_from_slice(body), &METHODS).is_ok(), "the quick look lets pass what the close one refuses");
     }
     match prefilter::check(&headers, &Bytes::copy_from_slice(body)) {
         Ok(()) => passed(&headers, body),
@@ -45,7 +45,7 @@ fn passed(headers: &HeaderMap, body: &[u8]) {
     let version = headers.get("mcp-protocol-version").map(|value| value.to_str().expect("a readable header"));
     if let (Some(_), Some(method)) = (id, method) {
         assert!(METHODS.contains(&method), "{method} is not offered");
-        assert!(version != Some(VERSIONS[0]) || method != "ping", "the modern era has no ping");
+        assert!(version != Some(VERSIONS[0]) || !prefilter::LEGACY_METHODS.contains(&method), "the modern era has no {method}");
     }
     let in_meta = message.get("params").and_then(|params| params.get("_meta")).and_then(|meta| meta.get("io.modelcontextprotocol/protocolVersion"));
     assert!(in_meta.is_some() || version.is_none_or(|version| VERSIONS.contains(&version)), "a version that is not served");

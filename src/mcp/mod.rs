@@ -17,6 +17,8 @@ use crate::state::AppState;
 
 mod auth;
 mod browsers;
+#[cfg(feature = "conformance")]
+mod conformance;
 mod direct;
 mod error;
 #[cfg(any(test, feature = "fuzzing"))]
@@ -35,8 +37,17 @@ pub const TOKEN_PATH: &str = "/mcp/token";
 
 /// The routes of this door.
 pub fn router(state: &AppState, settings: &HttpSettings) -> Router {
-    let server = server::DunetServer::new(state);
+    let server = server::DunetServer::new(state, settings);
     let service = server::service(server.clone(), settings);
+    let routes = Router::new().route_service(PATH, service.clone()).route_service(TOKEN_PATH, service);
+    let router = behind_the_stack(routes, &server::METHODS, server.clone(), state, settings);
+    #[cfg(feature = "conformance")]
+    let router = router.merge(behind_the_stack(conformance::routes(settings), &conformance::METHODS, server, state, settings));
+    router
+}
+
+/// The layers that every request of an agent passes, whoever answers it.
+fn behind_the_stack(routes: Router, methods: &'static [&'static str], server: server::DunetServer, state: &AppState, settings: &HttpSettings) -> Router {
     let stack = ServiceBuilder::new()
         .layer(Around::new(http::PanicGuard(panicked)))
         .layer(Around::new(http::TimeLimit { longest: settings.request_timeout, answer: too_slow }))
@@ -45,10 +56,10 @@ pub fn router(state: &AppState, settings: &HttpSettings) -> Router {
         .layer(Around::new(maintenance::Maintenance(state.settings.clone())))
         .layer(Around::new(auth::Authenticator::new(state.tokens.clone(), settings.failed_auth_per_minute, state.metrics.clone())))
         .layer(Around::new(auth::TenantRate::new(state.limits.clone())))
-        .layer(Around::new(prefilter::Prefilter::new(settings.body_bytes_max)))
+        .layer(Around::new(prefilter::Prefilter::new(settings.body_bytes_max, methods)))
         .layer(Around::new(usage::Metering::new(state.usage.clone(), state.metrics.clone())))
         .layer(Around::new(direct::Direct::new(server)));
-    Router::new().route_service(PATH, service.clone()).route_service(TOKEN_PATH, service).layer(stack)
+    routes.layer(stack)
 }
 
 /// Clients look at the body of every answer; the request's id is in its header.

@@ -15,24 +15,28 @@ use serde_json::{Value, json};
 
 use super::direct::PlainBody;
 use super::json_rpc::{self, HEADER_MISMATCH, INVALID_PARAMS, INVALID_REQUEST, METHOD_NOT_FOUND, PARSE_ERROR, UNSUPPORTED_VERSION};
-use super::server::{METHODS, MODERN, VERSIONS, clip};
+use super::server::{MODERN, VERSIONS, clip};
 use crate::http::middleware::{Middleware, Next};
 
 const VERSION_HEADER: &str = "mcp-protocol-version";
 const BOTH: HeaderValue = HeaderValue::from_static("application/json, text/event-stream");
 
-/// Methods of the sessions that the modern era does not have any more.
-const LEGACY_METHODS: [&str; 1] = ["ping"];
+/// Methods that the modern era does not have any more.
+pub(super) const LEGACY_METHODS: [&str; 5] = ["initialize", "ping", "logging/setLevel", "resources/subscribe", "resources/unsubscribe"];
+
+/// Methods that only the modern era has.
+const MODERN_METHODS: [&str; 1] = ["subscriptions/listen"];
 
 /// Checks a request before rmcp sees it.
 pub(super) struct Prefilter {
     body_bytes_max: usize,
+    methods: &'static [&'static str],
 }
 
 impl Prefilter {
-    /// Bodies of at most so many bytes.
-    pub(super) fn new(body_bytes_max: usize) -> Self {
-        Self { body_bytes_max }
+    /// Bodies of at most so many bytes, and these methods.
+    pub(super) fn new(body_bytes_max: usize, methods: &'static [&'static str]) -> Self {
+        Self { body_bytes_max, methods }
     }
 }
 
@@ -55,7 +59,7 @@ impl Middleware for Prefilter {
         };
         if is_plain_call(&parts.headers, &bytes) {
             parts.extensions.insert(PlainBody(bytes.clone()));
-        } else if let Err(refusal) = check_closely(&parts.headers, &bytes) {
+        } else if let Err(refusal) = check_closely(&parts.headers, &bytes, self.methods) {
             return *refusal;
         }
         // rmcp insists on both types being named.
@@ -129,10 +133,10 @@ fn is_odd(bytes: &[u8]) -> bool {
 /// Both looks at a request, as the layer does.
 #[cfg(any(test, feature = "fuzzing"))]
 pub(super) fn check(headers: &HeaderMap, bytes: &Bytes) -> Result<(), Box<Response>> {
-    if is_plain_call(headers, bytes) { Ok(()) } else { check_closely(headers, bytes) }
+    if is_plain_call(headers, bytes) { Ok(()) } else { check_closely(headers, bytes, &super::server::METHODS) }
 }
 
-pub(super) fn check_closely(headers: &HeaderMap, bytes: &Bytes) -> Result<(), Box<Response>> {
+pub(super) fn check_closely(headers: &HeaderMap, bytes: &Bytes, methods: &[&str]) -> Result<(), Box<Response>> {
     let answer = |status, id: &Value, code: i64, message: &str, data: Option<Value>| Err(Box::new(json_rpc::error(status, id, code, message, data)));
     let refuse = |id: &Value, code: i64, message: &str, data: Option<Value>| answer(StatusCode::BAD_REQUEST, id, code, message, data);
     // serde_json stops at 128 levels: a deeper body is a parse error too.
@@ -180,7 +184,7 @@ pub(super) fn check_closely(headers: &HeaderMap, bytes: &Bytes) -> Result<(), Bo
         // A notification gets no answer, whatever its name.
         Some(method) if !id.is_null() => {
             let modern = in_header.is_some_and(|version| version.is_ok_and(|version| version == MODERN));
-            let offered = || METHODS.into_iter().filter(|known| !modern || !LEGACY_METHODS.contains(known));
+            let offered = || methods.iter().copied().filter(|known| !if modern { LEGACY_METHODS.as_slice() } else { &MODERN_METHODS }.contains(known));
             if offered().any(|known| known == method) {
                 return Ok(());
             }
@@ -205,6 +209,7 @@ fn takes_json(headers: &HeaderMap) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use super::super::server::METHODS;
     use super::*;
 
     #[test]
@@ -289,11 +294,11 @@ mod tests {
 
     #[tokio::test]
     async fn methods_that_are_not_offered_are_told_which_are() {
-        for (version, status, offered) in
-            [("2025-06-18", 200, "initialize, ping, server/discover, tools/list, tools/call"), (MODERN, 404, "initialize, server/discover, tools/list, tools/call")]
-        {
+        for (version, status) in [("2025-06-18", 200), (MODERN, 404)] {
+            let gone = if version == MODERN { LEGACY_METHODS.as_slice() } else { &MODERN_METHODS };
+            let offered = METHODS.into_iter().filter(|method| !gone.contains(method)).collect::<Vec<_>>().join(", ");
             let headers = HeaderMap::from_iter([(header::HeaderName::from_static(VERSION_HEADER), HeaderValue::from_static(version))]);
-            for method in ["resources/read", "prompts/get", "logging/setLevel", "resources/subscribe", "prompts/list", "completion/complete", "tasks/get", "x"] {
+            for method in ["logging/setLevel", "resources/subscribe", "resources/unsubscribe", "roots/list", "tasks/get", "x"] {
                 let request = json!({ "jsonrpc": "2.0", "id": "a", "method": method, "params": {} }).to_string();
                 let refusal = check(&headers, &Bytes::from(request)).expect_err("not offered");
                 assert_eq!(refusal.status().as_u16(), status, "{method}");
@@ -303,8 +308,10 @@ mod tests {
                 let notification = json!({ "jsonrpc": "2.0", "method": method }).to_string();
                 assert!(check(&headers, &Bytes::from(notification)).is_ok(), "a notification gets no answer");
             }
-            let ping = check(&headers, &Bytes::from_static(br#"{"jsonrpc":"2.0","id":1,"method":"ping"}"#));
-            assert_eq!(ping.is_ok(), version != MODERN);
+            for (method, modern) in [("ping", false), ("initialize", false), ("subscriptions/listen", true)] {
+                let request = json!({ "jsonrpc": "2.0", "id": 1, "method": method, "params": {} }).to_string();
+                assert_eq!(check(&headers, &Bytes::from(request)).is_ok(), modern == (version == MODERN), "{method}");
+            }
         }
     }
 

@@ -64,6 +64,7 @@ impl Dispatcher {
             deadline,
             quota,
             reference: pending.reference.clone(),
+            progress: None,
         });
         let prepared = tokio::time::timeout_at(deadline, tool.prepare(cx.clone(), pending.arguments.clone())).await;
         let write = match prepared.unwrap_or_else(|_| Err(ToolError::new(Code::TiempoAgotado))) {

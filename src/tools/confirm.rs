@@ -42,6 +42,9 @@ const PENDING_WORD: &str = "pendiente_de_aprobacion";
 /// How much later than the last request's deadline the outcome of a write is waited for.
 const OUTCOME_GRACE: std::time::Duration = std::time::Duration::from_secs(3);
 
+/// Steps of a write: read what is needed, write.
+const STEPS: u32 = 2;
+
 const ISSUED_BYTES: usize = 4;
 const RANDOM_BYTES: usize = 9;
 const DIGEST_BYTES: usize = 8;
@@ -162,6 +165,7 @@ impl Writes {
             return answer_earlier(earlier, &new, cx);
         }
         let asked = (policy == WritePolicy::OwnerApproves).then(|| arguments.own.clone());
+        cx.step(0, STEPS, "escritura.pasos.leer");
         let write = match tool.prepare(cx.clone(), arguments.own).await? {
             Prepared::Done(answer) => return Ok(answer.into()),
             Prepared::Write(write) => write,
@@ -233,7 +237,10 @@ impl Writes {
             };
             // Only now: of many at once with one code or key, one is a write.
             let result = match limits.write_take(ledger.tenant()).await {
-                Ok(()) => (write.run)(inner).await,
+                Ok(()) => {
+                    inner.step(1, STEPS, "escritura.pasos.escribir");
+                    (write.run)(inner).await
+                }
                 Err(refused) => Err(ToolError::limited(Code::LimiteEscrituras, refused, inner.now(), inner.timezone())),
             };
             ledger.end(id, &result).await;

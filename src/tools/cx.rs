@@ -32,7 +32,22 @@ struct Inner {
     deadline: Instant,
     quota: QuotaView,
     reference: String,
+    progress: Option<Progress>,
 }
+
+/// How far a call is, for who asked to be told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Step {
+    /// Steps done.
+    pub done: u32,
+    /// Steps in all.
+    pub of: u32,
+    /// What is being done, as the key of a sentence.
+    pub doing: &'static str,
+}
+
+/// Hears of the steps of a call. It must not wait.
+pub type Progress = Arc<dyn Fn(Step) + Send + Sync>;
 
 /// What `dispatch` puts a [`ToolCx`] together from.
 pub struct ToolCxParts {
@@ -52,14 +67,16 @@ pub struct ToolCxParts {
     pub quota: QuotaView,
     /// Names this operation in Odoo's own fields (a quotation's `origin`): `dunet:…`.
     pub reference: String,
+    /// Who wants to hear of its steps.
+    pub progress: Option<Progress>,
 }
 
 impl ToolCx {
     /// Only `dispatch` makes one.
     #[must_use]
     pub(super) fn new(parts: ToolCxParts) -> Self {
-        let ToolCxParts { caller, connections, padron, clock, meter, deadline, quota, reference } = parts;
-        Self { inner: Arc::new(Inner { caller, connections, padron, clock, meter, deadline, quota, reference }) }
+        let ToolCxParts { caller, connections, padron, clock, meter, deadline, quota, reference, progress } = parts;
+        Self { inner: Arc::new(Inner { caller, connections, padron, clock, meter, deadline, quota, reference, progress }) }
     }
 
     /// Who calls: only to read names and permissions from.
@@ -120,6 +137,13 @@ impl ToolCx {
     #[must_use]
     pub fn reference(&self) -> &str {
         &self.inner.reference
+    }
+
+    /// Tells a step to who asked for it.
+    pub fn step(&self, done: u32, of: u32, doing: &'static str) {
+        if let Some(progress) = &self.inner.progress {
+            progress(Step { done, of, doing });
+        }
     }
 
     /// The tenant's Odoo: warm, with the language and zone of its user, bound to the deadline of this call.

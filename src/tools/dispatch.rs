@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 use super::TOOLS;
 use super::answer::Answer;
 use super::confirm::{Told, WriteArguments, WriteRules, Writes};
-use super::cx::{ToolCx, ToolCxParts};
+use super::cx::{Progress, ToolCx, ToolCxParts};
 use super::error::{Code, ToolError};
 use super::tool::{AnyTool, Effect, Pack, Prepared, ToolFacts};
 use crate::clock::{Clock, instant};
@@ -43,6 +43,10 @@ pub struct CallRequest {
     pub agent: Option<String>,
     /// Fires when the caller hangs up.
     pub cancelled: CancellationToken,
+    /// Who wants to hear of its steps.
+    pub progress: Option<Progress>,
+    /// The person was shown what a write would do, and said no.
+    pub declined: bool,
 }
 
 /// There is no such tool for this caller; whether it exists for others is not said.
@@ -122,6 +126,13 @@ impl Dispatcher {
         &self.parts
     }
 
+    /// What an argument of a prompt or an address may be meant to become. Nothing when it cannot be said: whoever types goes on typing.
+    pub async fn complete(&self, caller: Caller, argument: String, begun: String) -> Vec<String> {
+        let padron = self.parts.padron.clone();
+        // Tens of milliseconds of computing: not on a thread that serves others.
+        tokio::task::spawn_blocking(move || super::prompts::completions(&caller, &padron, &argument, &begun)).await.unwrap_or_default()
+    }
+
     fn open(&self, tool: &'static str, request: &CallRequest) -> UsageRecord {
         UsageRecord {
             id: UsageId::new(),
@@ -167,6 +178,7 @@ impl Dispatcher {
                 deadline,
                 quota,
                 reference,
+                progress: request.progress.clone(),
             })
         };
         let view = reservation.view.clone();
@@ -182,6 +194,7 @@ impl Dispatcher {
                         Err(_) => Err(ToolError::new(Code::TiempoAgotado)),
                     }
                 }
+                Effect::Writes if request.declined => Err(ToolError::new(Code::NoConfirmado)),
                 Effect::Writes => {
                     let arguments = WriteArguments::split(facts.name, arguments);
                     let rules = WriteRules { policy: permit.write_policy, deadline, agent: agent.as_deref() };

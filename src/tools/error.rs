@@ -91,6 +91,8 @@ codes! {
     CodigoVencido = "codigo_vencido", false;
     /// The confirmation code was used; `datos.resultado` has what came of it.
     CodigoUsado = "codigo_usado", false;
+    /// The person was asked whether to write, and said no.
+    NoConfirmado = "no_confirmado", false;
     /// The same `clave` with other arguments.
     ClaveReutilizada = "clave_reutilizada", false;
     /// The same write is being done at this moment.
@@ -136,10 +138,10 @@ impl Code {
         Self::AprobacionVencida,
     ];
 
-    /// Whether it tells what an owner decided about an earlier call.
+    /// Whether it tells what a person decided about an earlier call.
     #[must_use]
     pub fn is_decision(self) -> bool {
-        matches!(self, Self::AprobacionRechazada | Self::AprobacionVencida)
+        matches!(self, Self::AprobacionRechazada | Self::AprobacionVencida | Self::NoConfirmado)
     }
 }
 

@@ -16,6 +16,8 @@ pub mod error;
 pub mod invoice;
 mod ledger;
 pub mod platform;
+pub mod prompts;
+pub mod resources;
 pub mod sales;
 pub mod say;
 pub mod schema;

@@ -26,6 +26,7 @@ mod limits;
 mod mcp_bad_input;
 mod mcp_direct;
 mod mcp_eras;
+mod mcp_offers;
 mod observability;
 mod odoo_real;
 mod padron;

@@ -42,7 +42,10 @@ async fn the_stateless_era() {
         let found = client.request("server/discover", json!({})).await.json()["result"].clone();
         assert_eq!(found["supportedVersions"], json!([MODERN, "2025-11-25", "2025-06-18", "2025-03-26"]));
         assert!(found["capabilities"]["tools"].is_object(), "{found}");
-        for not_offered in ["prompts", "resources", "logging", "completions"] {
+        for offered in ["prompts", "resources", "completions"] {
+            assert!(found["capabilities"][offered].is_object(), "{offered}");
+        }
+        for not_offered in ["logging", "tasks"] {
             assert!(found["capabilities"].get(not_offered).is_none(), "{not_offered}");
         }
         assert!(found["instructions"].as_str().is_some_and(|text| text.contains("Ferretería Uno")), "{found}");

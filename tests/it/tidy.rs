@@ -25,7 +25,7 @@ const MAY_USE: [(&str, &[&str]); 15] = [
 const FREE: [&str; 6] = ["commands", "boot", "fuzzing", "lib", "main", "ids"];
 /// Libraries that only some places may name.
 const LIBRARIES: [(&str, &[&str]); 8] = [
-    ("rmcp", &["src/mcp/server.rs"]),
+    ("rmcp", &["src/mcp/server.rs", "src/mcp/server", "src/mcp/conformance.rs"]),
     ("axum", &["src/lib.rs", "src/boot.rs", "src/http", "src/mcp", "src/admin", "src/demo", "src/commands/demo.rs"]),
     ("sea_orm", &["src/db", "src/domain", "src/state.rs", "src/commands/padron.rs"]),
     ("minijinja", &["src/admin"]),

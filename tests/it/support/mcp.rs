@@ -25,6 +25,12 @@ pub(crate) struct Answer {
 }
 
 impl Answer {
+    /// When all of it has come.
+    pub(crate) async fn whole(response: reqwest::Response) -> Self {
+        let (status, headers) = (response.status().as_u16(), response.headers().clone());
+        Self { status, headers, text: response.text().await.expect("a body") }
+    }
+
     /// The body as JSON.
     pub(crate) fn json(&self) -> Value {
         serde_json::from_str(&self.text).unwrap_or_else(|error| panic!("not JSON ({error}), status {}: {}", self.status, self.text))
@@ -59,6 +65,11 @@ impl McpClient {
 
     /// Sends a body as it is, with more headers; an `Authorization` among them replaces the token's.
     pub(crate) async fn raw(&self, body: impl Into<reqwest::Body>, headers: &[(&str, &str)]) -> Answer {
+        Answer::whole(self.streaming(body, headers).await).await
+    }
+
+    /// The same, whose body may take its time.
+    pub(crate) async fn streaming(&self, body: impl Into<reqwest::Body>, headers: &[(&str, &str)]) -> reqwest::Response {
         let mut request = self.http.post(&self.url).header("content-type", "application/json").header("accept", "application/json, text/event-stream");
         if let Some(token) = &self.token {
             request = request.header("authorization", format!("Bearer {token}"));
@@ -68,9 +79,7 @@ impl McpClient {
             map.insert(reqwest::header::HeaderName::from_bytes(name.as_bytes()).expect("a name"), value.parse().expect("a value"));
         }
         // `headers` replaces what was set before under the same name.
-        let response = request.headers(map).body(body).send().await.expect("an answer");
-        let (status, headers) = (response.status().as_u16(), response.headers().clone());
-        Answer { status, headers, text: response.text().await.expect("a body") }
+        request.headers(map).body(body).send().await.expect("an answer")
     }
 
     /// Sends a JSON-RPC request of this client's era.
@@ -138,8 +147,7 @@ pub(crate) async fn send(method: &str, url: &str, headers: &[(&str, &str)], body
         request = request.header(*name, *value);
     }
     let response = request.send().await.expect("an answer");
-    let (status, headers) = (response.status().as_u16(), response.headers().clone());
-    Answer { status, headers, text: response.text().await.expect("a body") }
+    Answer::whole(response).await
 }
 
 /// The parameters of a modern request: these, with the `_meta` it must carry.
