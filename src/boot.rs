@@ -263,7 +263,8 @@ fn tell_systemd(state: sd_notify::NotifyState) {
 async fn watchdog(longest: Duration, flushed: CancellationToken) {
     let mut wait = Duration::ZERO;
     while !stopped(wait, &flushed).await {
-        tell_systemd(sd_notify::NotifyState::Watchdog);
+        // Away from the calls: it waits while systemd is busy.
+        drop(tokio::task::spawn_blocking(|| tell_systemd(sd_notify::NotifyState::Watchdog)).await);
         wait = longest / 3;
     }
 }

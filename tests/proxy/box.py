@@ -2,14 +2,16 @@
 
 import json
 import os
+import re
 import socket
 
-from parts import Child, free_port, run, trusting
+from parts import Child, free_port, run, trusting, until
 
 NAME = "localhost"
+WORKERS = 2
 
 
-class Site:
+class Box:
     """A folder, a padrón and an Odoo lent by `dunet demo`, ports, a certificate. `serve` and `nginx` start what stands on it."""
 
     def __init__(self, root, binary, folder):
@@ -35,7 +37,7 @@ class Site:
         self.dunet("keygen", self.env["DUNET_VAULT_KEY_FILE"])
         self.dunet("padron", "import", *self.zips)
         self.tenant, self.token = self.tenant_add("Ferretería Nova")
-        self.other_tenant, self.other_token = self.tenant_add("Hotel Costa")
+        self.other_tenant, self.other_token = self.tenant_add("Hotel Costa", with_odoo=False)
         # What systemd does for dunet.socket: it stays open whoever serves.
         self.socket = socket.create_server(("127.0.0.1", 0), backlog=1024)
         self.node = self.socket.getsockname()[1]
@@ -68,8 +70,8 @@ class Site:
     def dunet(self, *arguments, stdin=None):
         return run(self.binary, *arguments, env=self.env, cwd=self.folder, stdin=stdin)
 
-    def tenant_add(self, name):
-        odoo = ["--odoo-url", self.odoo["url"], "--odoo-db", self.odoo["database"], "--odoo-user", self.odoo["user"], "--odoo-secret-file", "-"]
+    def tenant_add(self, name, with_odoo=True):
+        odoo = [] if not with_odoo else ["--odoo-url", self.odoo["url"], "--odoo-db", self.odoo["database"], "--odoo-user", self.odoo["user"], "--odoo-secret-file", "-"]
         tenant = json.loads(self.dunet("--json", "tenant", "add", "--name", name, "--plan", "pro", *odoo, stdin=self.odoo["api_key"]))["id"]
         return tenant, json.loads(self.dunet("--json", "token", "issue", "--tenant", tenant, "--name", "prueba"))["token"]
 
@@ -115,7 +117,7 @@ class Nginx:
         with open(self.main, "w") as file:
             # What stands in Debian's own nginx.conf, as far as it could change something for the site.
             file.write(
-                f"worker_processes 2;\nworker_rlimit_nofile 8192;\npid {self.folder}/pid;\nerror_log {self.folder}/error.log info;\n"
+                f"worker_processes {WORKERS};\nworker_shutdown_timeout 5s;\nworker_rlimit_nofile 8192;\npid {self.folder}/pid;\nerror_log {self.folder}/error.log info;\n"
                 "events { worker_connections 4096; }\nhttp {\n  include /etc/nginx/mime.types;\n  default_type application/octet-stream;\n  gzip on;\n"
                 f"  sendfile on;\n  access_log {self.folder}/access.log;\n{temporary}  include {self.site};\n}}\n"
             )
@@ -136,7 +138,11 @@ class Nginx:
 
     def reload(self):
         self.check()
+        exited = lambda: len(re.findall(r"worker process \d+ exited", self.said()))
+        before = exited()
         run(*self.command("-s", "reload"))
+        # Old workers end the connections that are at rest, as they do on the box: whoever calls next comes to a new one.
+        until("new workers of nginx", lambda: exited() >= before + WORKERS)
 
     def said(self):
         with open(f"{self.folder}/error.log") as file:

@@ -101,7 +101,7 @@ class Child:
             except subprocess.TimeoutExpired:
                 self.process.kill()
                 self.process.wait()
-                raise
+                raise AssertionError(f"did not end in {seconds} s: {self.said[-600:]}") from None
         self.reader.join(5)
         return time.monotonic() - began
 
@@ -218,7 +218,7 @@ class Load:
         self.agents, self.every = agents, len(agents) / per_second
         self.calls, self.faults, self.longest, self.begun = 0, [], 0.0, time.monotonic()
         self.lock, self.stopping = threading.Lock(), threading.Event()
-        self.threads = [threading.Thread(target=self._run, args=(agent, i)) for i, agent in enumerate(agents)]
+        self.threads = [threading.Thread(target=self._run, args=(agent, i), daemon=True) for i, agent in enumerate(agents)]
         for thread in self.threads:
             thread.start()
 
