@@ -1,6 +1,7 @@
 //! The hall: the rules. Knows nothing of HTTP, HTML or MCP (no axum, no rmcp, no minijinja).
 
 pub mod audit;
+pub mod backup;
 pub mod changes;
 pub mod connections;
 pub mod epochs;
