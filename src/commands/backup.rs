@@ -110,7 +110,11 @@ pub(super) async fn import(args: &ImportArgs, config: &Config, out: Out) -> anyh
 /// `dunet move-database --to-file FILE`: a backup and its restore elsewhere, in one go.
 pub(super) async fn move_database(args: &MoveArgs, config: &Config, out: Out) -> anyhow::Result<()> {
     let target = super::secret(&args.to_file).context("the address of the new database")?;
-    anyhow::ensure!(!in_use(config)?, "a service runs on {}: stop it first (systemctl stop dunet.socket dunet), or what it writes meanwhile stays behind", config.data_dir.display());
+    anyhow::ensure!(
+        !in_use(config)?,
+        "a service runs on {}: stop it first (systemctl stop dunet.socket dunet), or what it writes meanwhile stays behind",
+        config.data_dir.display()
+    );
     let file = config.data_dir.join(format!("moving-{}.zip", uuid::Uuid::new_v4().simple()));
     let moved = async {
         write(config, &file, None).await.context("reading the old database")?;
@@ -119,7 +123,11 @@ pub(super) async fn move_database(args: &MoveArgs, config: &Config, out: Out) ->
     let moved = moved.await;
     drop(std::fs::remove_file(&file));
     let manifest = moved?;
-    let text = format!("{} rows of {} tables are in the new database, each counted there; set DATABASE_URL to it and start the service. The old one was not touched", manifest.rows(), manifest.tables.len());
+    let text = format!(
+        "{} rows of {} tables are in the new database, each counted there; set DATABASE_URL to it and start the service. The old one was not touched",
+        manifest.rows(),
+        manifest.tables.len()
+    );
     say(out, &text, &manifest)
 }
 
@@ -128,6 +136,7 @@ fn in_use(config: &Config) -> anyhow::Result<bool> {
 }
 
 fn say(out: Out, text: &str, manifest: &Manifest) -> anyhow::Result<()> {
-    let tables: serde_json::Map<String, serde_json::Value> = manifest.tables.iter().map(|table| (table.name.clone(), json!({ "rows": table.rows, "sha256": table.sha256 }))).collect();
+    let tables: serde_json::Map<String, serde_json::Value> =
+        manifest.tables.iter().map(|table| (table.name.clone(), json!({ "rows": table.rows, "sha256": table.sha256 }))).collect();
     out.say(text, &json!({ "made_at": manifest.made_at, "dunet": manifest.dunet, "tenant": manifest.tenant, "rows": manifest.rows(), "tables": tables }))
 }

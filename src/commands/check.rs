@@ -124,7 +124,8 @@ fn folder(folder: &Path, findings: &mut Findings) {
     drop(std::fs::remove_file(&probe));
     match rustix::fs::statvfs(folder) {
         Ok(disk) if disk.f_bavail.saturating_mul(disk.f_frsize) < FREE_BYTES_MIN => {
-            findings.doubtful("data folder", format!("only {} MiB are free on the disk of {}: make room", disk.f_bavail.saturating_mul(disk.f_frsize) / 1_048_576, folder.display()));
+            findings
+                .doubtful("data folder", format!("only {} MiB are free on the disk of {}: make room", disk.f_bavail.saturating_mul(disk.f_frsize) / 1_048_576, folder.display()));
         }
         _ => findings.good("data folder", format!("{} can be written", folder.display())),
     }
@@ -143,7 +144,8 @@ fn address(serve: &ServeConfig, config: &Config, findings: &mut Findings) {
             if url.scheme() == "https" || (url.scheme() == "http" && here) {
                 findings.good("public address", url.to_string());
             } else {
-                findings.wrong("public address", format!("{url} is not https: tokens would travel in clear; put nginx in front (nginx.conf) and set DUNET_PUBLIC_URL to https://…"));
+                findings
+                    .wrong("public address", format!("{url} is not https: tokens would travel in clear; put nginx in front (nginx.conf) and set DUNET_PUBLIC_URL to https://…"));
             }
         }
     }
@@ -159,7 +161,10 @@ fn port(serve: &ServeConfig, findings: &mut Findings) {
     let address = SocketAddr::new(serve.host, serve.port);
     match TcpListener::bind(address) {
         Ok(_) => findings.good("port", format!("{address} is free")),
-        Err(error) => findings.wrong("port", format!("{address} is not to be had ({error}): stop who uses it (ss -ltnp 'sport = :{}'), or set DUNET_PORT; --running if that is the service itself", address.port())),
+        Err(error) => findings.wrong(
+            "port",
+            format!("{address} is not to be had ({error}): stop who uses it (ss -ltnp 'sport = :{}'), or set DUNET_PORT; --running if that is the service itself", address.port()),
+        ),
     }
 }
 

@@ -116,7 +116,9 @@ async fn table(db: &impl ConnectionTrait, name: String) -> anyhow::Result<Table>
         )
     } else {
         (
-            format!("select column_name::text as name, data_type::text as kind from information_schema.columns where table_schema = current_schema() and table_name = '{name}' order by ordinal_position"),
+            format!(
+                "select column_name::text as name, data_type::text as kind from information_schema.columns where table_schema = current_schema() and table_name = '{name}' order by ordinal_position"
+            ),
             format!(
                 "select a.attname::text as name from pg_index i cross join unnest(i.indkey) with ordinality as k(place, position) \
                  join pg_attribute a on a.attrelid = i.indrelid and a.attnum = k.place \

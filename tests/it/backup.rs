@@ -130,7 +130,10 @@ async fn a_restore_that_is_refused_changes_nothing() {
             std::fs::write(&path, content).unwrap();
             assert!(restored(&app.database_url, &path, true).await.is_err(), "{name}");
         }
-        let newer = write(&folder.join("newer"), rewritten(&file, |name, text| if name == "manifest.json" { text.replace("\"migrations\": [", "\"migrations\": [\n\"m29990101_000001_future\",") } else { text }));
+        let newer = write(
+            &folder.join("newer"),
+            rewritten(&file, |name, text| if name == "manifest.json" { text.replace("\"migrations\": [", "\"migrations\": [\n\"m29990101_000001_future\",") } else { text }),
+        );
         let error = restored(&app.database_url, &newer, true).await.unwrap_err().to_string();
         assert!(error.contains("newer Dunet") && error.contains("update first"), "{error}");
         let form = write(&folder.join("form"), rewritten(&file, |name, text| if name == "manifest.json" { text.replace("\"format\": 1", "\"format\": 9") } else { text }));
@@ -271,7 +274,8 @@ async fn the_commands() {
             let db = db::connect(&url, 2).await.unwrap();
             assert_eq!(number(&db, "select count(*) as n from clients").await, 1);
             assert!(shell.refused(&["move-database", "--to-file", &address]).await.contains("in use"));
-            let left: Vec<_> = std::fs::read_dir(app.folder.path()).unwrap().filter_map(|entry| entry.unwrap().file_name().into_string().ok()).filter(|name| name.starts_with("moving")).collect();
+            let left: Vec<_> =
+                std::fs::read_dir(app.folder.path()).unwrap().filter_map(|entry| entry.unwrap().file_name().into_string().ok()).filter(|name| name.starts_with("moving")).collect();
             assert_eq!(left, Vec::<String>::new());
         }
         let dry: Value = shell.json(&["migrate", "--dry-run"]).await;

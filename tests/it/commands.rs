@@ -131,7 +131,25 @@ async fn the_help_is_the_manual() {
     let shell = Shell::new(Backend::Sqlite).await;
     let help = shell.run(&["--help"]).await;
     assert_eq!(help.code, Some(0));
-    for command in ["serve", "demo", "check", "migrate", "backup", "restore", "export", "import", "move-database", "keygen", "rotate-keys", "tenant", "token", "tool", "usage", "padron", "doctor"] {
+    for command in [
+        "serve",
+        "demo",
+        "check",
+        "migrate",
+        "backup",
+        "restore",
+        "export",
+        "import",
+        "move-database",
+        "keygen",
+        "rotate-keys",
+        "tenant",
+        "token",
+        "tool",
+        "usage",
+        "padron",
+        "doctor",
+    ] {
         assert!(help.stdout.lines().any(|line| line.trim_start().starts_with(&format!("{command} "))), "{command}: {}", help.stdout);
         let own = shell.run(&[command, "--help"]).await;
         assert!(own.code == Some(0) && own.stdout.contains("Usage: dunet"), "{own:?}");

@@ -11,9 +11,10 @@ import threading
 import time
 
 from acme import acme
+from box import NAME, Box
+from deploy import deploy
 from parts import CALL, Browser, Caller, Curl, Load, Report, fail, free_port, until
 from restart import restart
-from box import NAME, Box
 from unit import unit
 
 JSON = ["-H", "Content-Type: application/json", "-H", "Accept: application/json, text/event-stream"]
@@ -228,7 +229,8 @@ def main():
         parts = {
             "names": lambda: names_and_tls(report, box, curl), "agents": lambda: agents(report, box, curl), "sizes": lambda: sizes(report, box, curl),
             "headers": lambda: headers(report, box, curl), "who": lambda: who_is_there(report, box, curl), "portal": lambda: portal(report, box),
-            "nodes": lambda: nodes(report, box, nginx), "certificates": lambda: acme(report, box), "restart": lambda: restart(report, box), "away": lambda: away(report, box, curl),
+            "nodes": lambda: nodes(report, box, nginx), "certificates": lambda: acme(report, box), "restart": lambda: restart(report, box), "deploy": lambda: deploy(report, box),
+            "away": lambda: away(report, box, curl),
         }
         for name, part in parts.items():
             if wanted(name):

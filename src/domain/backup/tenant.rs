@@ -59,7 +59,9 @@ pub async fn tenant_import(db: &DatabaseConnection, clock: &Clock, vault: &Vault
             }
             // The plan is the one that is sold here, if it has the same code.
             let conflict = if table.name == "plans" { " on conflict do nothing" } else { "" };
-            insert(&transaction, &table.name, &columns, &batch, conflict).await.with_context(|| format!("taking in {}: is this client, or a part of it, here already?", table.name))?;
+            insert(&transaction, &table.name, &columns, &batch, conflict)
+                .await
+                .with_context(|| format!("taking in {}: is this client, or a part of it, here already?", table.name))?;
             if SUMMED.contains(&table.name.as_str()) {
                 for row in &mut batch {
                     set(&columns, row, "client_id", Value::from(EVERYBODY.to_string()));
