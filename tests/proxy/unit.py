@@ -5,6 +5,7 @@ import re
 import shutil
 import subprocess
 import tempfile
+import tomllib
 
 EXPOSURE_MAX = 1.5
 
@@ -36,3 +37,17 @@ def unit(report, root):
     six = [re.sub(r"(:0)+::", "::", net) for net in six]
     missing = [net for net in four + six if net not in denied and net != "127.0.0.0/8"]
     report.check("IPAddressDeny= has every network that the address guard refuses", len(four) >= 16 and len(six) >= 5 and not missing, missing)
+
+    with open(os.path.join(root, "Cargo.toml"), "rb") as file:
+        package = tomllib.load(file)["package"]["metadata"]["deb"]
+    missing = [source for source, _, _ in package["assets"] if not source.startswith("target/") and not os.path.isfile(os.path.join(root, source))]
+    report.check("the package's files are there", len(package["assets"]) > 10 and not missing, missing)
+    scripts = sorted(os.path.join(package["maintainer-scripts"], name) for name in os.listdir(os.path.join(root, package["maintainer-scripts"])))
+    faults = [name for name in scripts if subprocess.run(["sh", "-n", os.path.join(root, name)], capture_output=True).returncode != 0]
+    report.check("and its scripts are scripts", len(scripts) == 3 and not faults, faults)
+    with tempfile.TemporaryDirectory() as folder:
+        os.mkdir(os.path.join(folder, "etc"))
+        users = subprocess.run(["systemd-sysusers", f"--root={folder}", os.path.join(root, "scripts/deploy/dunet.sysusers")], capture_output=True, text=True)
+        folders = subprocess.run(["systemd-tmpfiles", f"--root={folder}", "--create", os.path.join(root, "scripts/deploy/dunet.tmpfiles")], capture_output=True, text=True)
+        made = [name for name in ("etc/dunet", "var/lib/dunet", "var/backups/dunet", "var/www/dunet-acme") if os.path.isdir(os.path.join(folder, name))]
+        report.check("user and folders can be made", users.returncode == 0 and len(made) == 4, (users.stderr, folders.stderr, made))
