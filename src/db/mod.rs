@@ -74,7 +74,7 @@ pub async fn migrate(db: &DatabaseConnection) -> anyhow::Result<()> {
 /// One of them would fail.
 pub async fn migrate_dry(db: &DatabaseConnection) -> anyhow::Result<usize> {
     let transaction = migrating(db).await?;
-    let pending = Migrator::get_pending_migrations(&transaction).await?.len();
+    let pending = schema::pending(&transaction).await?;
     Migrator::up(&transaction, None).await.context("trying the migrations; nothing was changed")?;
     transaction.rollback().await?;
     Ok(pending)
@@ -89,10 +89,7 @@ pub async fn migrating(db: &DatabaseConnection) -> anyhow::Result<DatabaseTransa
     if transaction.get_database_backend() == DbBackend::Postgres {
         transaction.execute_unprepared("select pg_advisory_xact_lock(hashtext('dunet migrations'))").await?;
     }
-    let known = schema::known();
-    if let Some(newer) = schema::applied(&transaction).await?.iter().find(|name| !known.contains(name)) {
-        anyhow::bail!("the database is newer than this program (it has {newer}): install the version that made it, or restore a backup from before");
-    }
+    schema::pending(&transaction).await?;
     Ok(transaction)
 }
 
@@ -112,9 +109,9 @@ pub async fn prepare(db: &DatabaseConnection, no_migrate: bool) -> anyhow::Resul
 /// How many migrations have not been run.
 ///
 /// # Errors
-/// The database does not answer.
+/// The database does not answer, or is newer than the program.
 pub async fn pending(db: &DatabaseConnection) -> anyhow::Result<usize> {
-    Ok(Migrator::get_pending_migrations(db).await?.len())
+    schema::pending(db).await
 }
 
 /// Whether the database reads a row for us (or says that there is none).

@@ -77,6 +77,18 @@ pub async fn applied(db: &impl ConnectionTrait) -> Result<Vec<String>, DbErr> {
     texts(db, &format!("select version as name from {MIGRATIONS} order by 1")).await
 }
 
+/// How many migrations the database has not seen.
+///
+/// # Errors
+/// The database does not answer, or has seen migrations that we do not know.
+pub async fn pending(db: &impl ConnectionTrait) -> anyhow::Result<usize> {
+    let (known, applied) = (known(), applied(db).await?);
+    if let Some(newer) = applied.iter().find(|name| !known.contains(name)) {
+        anyhow::bail!("the database is newer than this program (it has {newer}): install the version that made it, or restore a backup from before");
+    }
+    Ok(known.len() - applied.len())
+}
+
 /// Every table but the list of migrations, those first that others point to.
 ///
 /// # Errors

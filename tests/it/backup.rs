@@ -231,9 +231,10 @@ async fn a_tenant_moves_to_another_service() {
         assert!(chains_verify(db).await.unwrap().1.is_empty());
         let found = other.client(&nova.token).call("buscar_cliente", json!({ "consulta": "Costa" })).await;
         assert!(found["clientes"].is_array(), "{found}");
+        other.usage_rows(3).await;
         let error = backup::tenant_import(db, &other.clock, &vault(), &file, &Actor::shell()).await.unwrap_err();
         assert!(format!("{error:#}").contains("here already"), "{error:#}");
-        assert_eq!(number(db, everybody).await, 2);
+        assert_eq!(number(db, everybody).await, 3);
         // Neither file is taken for the other.
         assert!(restored(&app.database_url, &file, true).await.unwrap_err().to_string().contains("dunet import"));
         app.stop().await;

@@ -23,13 +23,12 @@ const BATCH_ROWS: usize = 1_000;
 
 /// A backup that is being written; only its owner can read it.
 pub(super) struct Writer {
-    zip: ZipWriter<BufWriter<File>>,
-    /// Not there any more once it has its name.
+    /// None once it is finished.
+    zip: Option<ZipWriter<BufWriter<File>>>,
     unnamed: PathBuf,
     path: PathBuf,
     sum: digest::Context,
     rows: u64,
-    done: bool,
 }
 
 impl Writer {
@@ -39,8 +38,8 @@ impl Writer {
         unnamed.push(".part");
         let unnamed = PathBuf::from(unnamed);
         let file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&unnamed).with_context(|| format!("writing {}", unnamed.display()))?;
-        let zip = ZipWriter::new(BufWriter::new(file));
-        Ok(Self { zip, unnamed, path: path.to_owned(), sum: digest::Context::new(&digest::SHA256), rows: 0, done: false })
+        let zip = Some(ZipWriter::new(BufWriter::new(file)));
+        Ok(Self { zip, unnamed, path: path.to_owned(), sum: digest::Context::new(&digest::SHA256), rows: 0 })
     }
 
     pub(super) fn table_begin(&mut self, name: &str) -> anyhow::Result<()> {
@@ -53,7 +52,7 @@ impl Writer {
         line.push('\n');
         self.sum.update(line.as_bytes());
         self.rows += 1;
-        Ok(self.zip.write_all(line.as_bytes())?)
+        Ok(self.zip()?.write_all(line.as_bytes())?)
     }
 
     /// Rows and checksum of the table that ends here.
@@ -65,31 +64,26 @@ impl Writer {
     /// Gives the file its name, once it is on the disk.
     pub(super) fn finish(mut self, manifest: &Manifest) -> anyhow::Result<()> {
         self.begin(MANIFEST)?;
-        serde_json::to_writer_pretty(&mut self.zip, manifest)?;
-        let mut buffer = self.take()?.finish()?;
+        serde_json::to_writer_pretty(self.zip()?, manifest)?;
+        let mut buffer = self.zip.take().context("a file is finished once")?.finish()?;
         buffer.flush()?;
         buffer.get_ref().sync_all()?;
-        std::fs::rename(&self.unnamed, &self.path).with_context(|| format!("naming {}", self.path.display()))?;
-        self.done = true;
-        Ok(())
+        std::fs::rename(&self.unnamed, &self.path).with_context(|| format!("naming {}", self.path.display()))
     }
 
     fn begin(&mut self, member: &str) -> anyhow::Result<()> {
-        Ok(self.zip.start_file(member, SimpleFileOptions::default().compression_method(CompressionMethod::Deflated).large_file(true))?)
+        Ok(self.zip()?.start_file(member, SimpleFileOptions::default().compression_method(CompressionMethod::Deflated).large_file(true))?)
     }
 
-    fn take(&mut self) -> anyhow::Result<ZipWriter<BufWriter<File>>> {
-        let nothing = BufWriter::new(File::open("/dev/null")?);
-        Ok(std::mem::replace(&mut self.zip, ZipWriter::new(nothing)))
+    fn zip(&mut self) -> anyhow::Result<&mut ZipWriter<BufWriter<File>>> {
+        self.zip.as_mut().context("a finished file is not written to")
     }
 }
 
 impl Drop for Writer {
     fn drop(&mut self) {
-        if !self.done {
-            // What was not finished is nothing.
-            drop(std::fs::remove_file(&self.unnamed));
-        }
+        // What was not finished is nothing; what was has another name.
+        drop(std::fs::remove_file(&self.unnamed));
     }
 }
 
