@@ -1,5 +1,5 @@
 # shellcheck shell=bash
-# What scripts/odoo, scripts/postgres, scripts/test, and run in tests/clients, tests/conformance and tests/browser share. Sourced, never run.
+# What scripts/odoo, scripts/postgres, scripts/test, and run in tests/clients, tests/conformance, tests/browser and tests/proxy share. Sourced, never run.
 #
 # Everything that a test needs beside cargo lives in one cache folder outside the repository:
 #   odoo/       the program, its Python libraries, its database cluster (kept between runs)
@@ -49,6 +49,11 @@ host_packages() {
   command -v curl >/dev/null || want+=(curl)
   command -v cc >/dev/null || want+=(gcc libc6-dev)
   command -v chromium >/dev/null || want+=(chromium)
+  [ -x /usr/sbin/nginx ] || want+=(nginx-light)
+  command -v systemd-analyze >/dev/null || want+=(systemd)
+  command -v openssl >/dev/null || want+=(openssl)
+  command -v certbot >/dev/null || want+=(certbot)
+  command -v pebble >/dev/null || want+=(pebble)
   if [ ${#want[@]} -gt 0 ]; then
     is_root || die "please install (or run as root): ${want[*]}"
     say "apt-get install ${want[*]}"
@@ -56,11 +61,14 @@ host_packages() {
     # the programs only: no cluster of the system's, no service started
     [ -e /etc/postgresql-common/createcluster.conf ] ||
       echo 'create_main_cluster = false' >/etc/postgresql-common/createcluster.conf
+    local policy=/usr/sbin/policy-rc.d
+    if [ -e "$policy" ]; then policy=; else printf '#!/bin/sh\nexit 101\n' >"$policy"; chmod 755 "$policy"; fi
     {
       apt-get -q update &&
         DEBIAN_FRONTEND=noninteractive apt-get -q -y --no-install-recommends -o DPkg::Lock::Timeout=300 \
           -o Dpkg::Options::=--force-confold install "${want[@]}"
-    } >"$CACHE/apt.log" 2>&1 </dev/null || { tail -20 "$CACHE/apt.log" >&2; die "apt-get failed"; }
+    } >"$CACHE/apt.log" 2>&1 </dev/null || { rm -f "$policy"; tail -20 "$CACHE/apt.log" >&2; die "apt-get failed"; }
+    rm -f "$policy"
   fi
   /usr/bin/python3 -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' ||
     say "warning: the pinned Python packages were tried with Debian 12's Python 3.11 only"

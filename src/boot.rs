@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use anyhow::Context;
@@ -39,9 +40,15 @@ const SIGN_UP_DAYS_BY_HAND: i64 = 30;
 const PADRON_FETCH_FIRST: Duration = Duration::from_secs(60);
 const PADRON_FETCH_EVERY: Duration = Duration::from_secs(24 * 3600);
 
+/// A stopping service whose socket systemd keeps open gives connections that are at rest so long to bring the request that is on its way, before
+/// it closes them: a proxy that had just sent one would not know what became of it.
+const LAST_REQUESTS: Duration = Duration::from_millis(1_000);
+
 /// A service that is bound and about to run.
 pub struct Service {
     listener: TcpListener,
+    /// The listener is systemd's, who keeps it open when we end: nobody is refused, they wait for the next one.
+    handed_over: bool,
     settings: HttpSettings,
     state: AppState,
     worker: UsageWorker,
@@ -63,11 +70,18 @@ impl Service {
         state.settings.load().await.context("reading the settings")?;
         worker.recover().await;
         state.padron_imports.uploads_clear();
-        let address = SocketAddr::new(serve.host, serve.port);
-        let listener = TcpListener::bind(address).await.with_context(|| format!("listening on {address} (is another program using the port? --port N takes another)"))?;
+        let inherited = inherited()?;
+        let handed_over = inherited.is_some();
+        let listener = match inherited {
+            Some(listener) => listener,
+            None => {
+                let address = SocketAddr::new(serve.host, serve.port);
+                TcpListener::bind(address).await.with_context(|| format!("listening on {address} (is another program using the port? --port N takes another)"))?
+            }
+        };
         let stop = CancellationToken::new();
         let settings = settings(&state.config, serve, listener.local_addr()?, &stop)?;
-        Ok(Self { listener, settings, state, worker, signals, stop })
+        Ok(Self { listener, handed_over, settings, state, worker, signals, stop })
     }
 
     /// The address clients use.
@@ -95,7 +109,7 @@ impl Service {
     /// # Errors
     /// The listener failed.
     pub async fn run(self) -> anyhow::Result<()> {
-        let Self { listener, settings, state, worker, signals, stop } = self;
+        let Self { listener, handed_over, settings, state, worker, signals, stop } = self;
         let background = TaskTracker::new();
         let flushed = CancellationToken::new();
         // The usage worker ends last, after the calls that feed it: it has a stop of its own.
@@ -103,15 +117,19 @@ impl Service {
         spawn(&background, "signals", signals.stop_on_one(stop.clone()));
         spawn(&background, "watch", watch(state.clone(), stop.clone()));
         spawn(&background, "housekeeping", housekeeping(state.clone(), stop.clone()));
+        if let Some(longest) = sd_notify::watchdog_enabled() {
+            spawn(&background, "watchdog", watchdog(longest, flushed.clone()));
+        }
         if state.config.padron.padron_fetch {
             spawn(&background, "padron fetch", padron_fetch(state.clone(), stop.clone()));
         }
         let address = listener.local_addr()?;
         let app = router(&state, &settings);
         tracing::info!(%address, public_url = %settings.public_url, mcp = mcp::PATH, "ready");
-        notify_ready();
+        tell_systemd(sd_notify::NotifyState::Ready);
         let drain = Duration::from_millis(state.config.limits.drain_ms);
-        serve(listener, &app, &state.config.limits, &stop, drain).await;
+        let last_requests = if handed_over { LAST_REQUESTS } else { Duration::ZERO };
+        serve(listener, &app, &state.config.limits, &stop, last_requests, drain).await;
         stop.cancel();
         // Writes under way finish and are recorded, even if their callers hung up.
         state.tasks.close();
@@ -131,15 +149,24 @@ impl Service {
     }
 }
 
-/// Accepts until `stop`, then gives open requests `drain` to end. `axum::serve` would do most of it, but cannot be told how long the head of a
-/// request may take: a client that never finishes one would keep its connection for ever.
+/// The socket that systemd holds for us (`dunet.socket`), if it started us so.
+fn inherited() -> anyhow::Result<Option<TcpListener>> {
+    let Some(listener) = listenfd::ListenFd::from_env().take_tcp_listener(0).context("the socket that was handed over (LISTEN_FDS) is no TCP listener")? else { return Ok(None) };
+    listener.set_nonblocking(true).context("the socket that was handed over")?;
+    Ok(Some(TcpListener::from_std(listener).context("the socket that was handed over")?))
+}
+
+/// Accepts until `stop`, answers what comes within `last_requests` on connections that are open, then gives open requests `drain` to end.
+/// `axum::serve` would do most of it, but cannot be told how long the head of a request may take: a client that never finishes one would keep its
+/// connection for ever.
 #[expect(clippy::disallowed_methods, reason = "boot owns the connections: they end with the drain")]
-async fn serve(listener: TcpListener, app: &Router, limits: &Limits, stop: &CancellationToken, drain: Duration) {
+async fn serve(listener: TcpListener, app: &Router, limits: &Limits, stop: &CancellationToken, last_requests: Duration, drain: Duration) {
     // HTTP/1.1 only: what comes in clear comes from a proxy, and looking for the first bytes of HTTP/2 has no time limit.
     let mut http = auto::Builder::new(TokioExecutor::new()).http1_only();
     http.http1().timer(TokioTimer::new()).header_read_timeout(Duration::from_millis(limits.http_head_timeout_ms));
     let places = Arc::new(Semaphore::new(limits.http_connections_max.max(1)));
     let open = GracefulShutdown::new();
+    let leaving = Arc::new(AtomicBool::new(false));
     loop {
         let accept = async {
             let place = Arc::clone(&places).acquire_owned().await;
@@ -161,8 +188,11 @@ async fn serve(listener: TcpListener, app: &Router, limits: &Limits, stop: &Canc
         if let Err(error) = stream.set_nodelay(true) {
             tracing::debug!(%error, "TCP_NODELAY could not be set");
         }
-        let service =
-            ServiceBuilder::new().layer(Extension(ConnectInfo(peer))).map_request(|request: http::Request<hyper::body::Incoming>| request.map(Body::new)).service(app.clone());
+        let service = ServiceBuilder::new()
+            .layer(Extension(ConnectInfo(peer)))
+            .map_request(|request: http::Request<hyper::body::Incoming>| request.map(Body::new))
+            .map_response(last_on_its_connection(Arc::clone(&leaving)))
+            .service(app.clone());
         let connection = open.watch(http.serve_connection(TokioIo::new(stream), TowerToHyperService::new(service)).into_owned());
         tokio::spawn(async move {
             if let Err(error) = connection.await {
@@ -171,8 +201,12 @@ async fn serve(listener: TcpListener, app: &Router, limits: &Limits, stop: &Canc
             drop(place);
         });
     }
-    // Whoever comes now is refused at once instead of waiting for nobody.
+    // Whoever comes now is refused at once instead of waiting for nobody; or waits for the next process, where systemd keeps the socket.
     drop(listener);
+    if !last_requests.is_zero() && open.count() > 0 {
+        leaving.store(true, Ordering::Relaxed);
+        tokio::time::sleep(last_requests).await;
+    }
     if tokio::time::timeout(drain, open.shutdown()).await.is_err() {
         tracing::warn!(drain_ms = drain.as_millis(), "some connections did not end in time and are cut");
     }
@@ -208,10 +242,30 @@ fn settings(config: &Config, serve: &ServeConfig, address: SocketAddr, stopping:
     })
 }
 
-fn notify_ready() {
+/// While the service leaves, each answer says that it is the last one on its connection.
+fn last_on_its_connection(leaving: Arc<AtomicBool>) -> impl Fn(axum::response::Response) -> axum::response::Response + Clone + Send + Sync + 'static {
+    move |mut response| {
+        if leaving.load(Ordering::Relaxed) {
+            response.headers_mut().insert(http::header::CONNECTION, http::HeaderValue::from_static("close"));
+        }
+        response
+    }
+}
+
+fn tell_systemd(state: sd_notify::NotifyState) {
     // Without systemd there is nobody to tell; that is no error.
-    if let Err(error) = sd_notify::notify(&[sd_notify::NotifyState::Ready]) {
+    if let Err(error) = sd_notify::notify(&[state]) {
         tracing::debug!(%error, "systemd was not told");
+    }
+}
+
+/// Signs of life for systemd (`WatchdogSec=`), until the last record is written: a service that hangs is started anew.
+async fn watchdog(longest: Duration, flushed: CancellationToken) {
+    let mut wait = Duration::ZERO;
+    while !stopped(wait, &flushed).await {
+        // Away from the calls: it waits while systemd is busy.
+        drop(tokio::task::spawn_blocking(|| tell_systemd(sd_notify::NotifyState::Watchdog)).await);
+        wait = longest / 3;
     }
 }
 
@@ -232,6 +286,7 @@ impl Signals {
             _ = self.interrupt.recv() => tracing::info!("interrupted: draining"),
             () = stop.cancelled() => {}
         }
+        tell_systemd(sd_notify::NotifyState::Stopping);
         stop.cancel();
     }
 }

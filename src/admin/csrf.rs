@@ -24,6 +24,7 @@ use super::error::PageError;
 use super::forms::Fields;
 use super::{Cx, Portal};
 use crate::http::names::authority;
+use crate::http::refuse_body;
 
 /// The hidden field.
 pub(super) const FIELD: &str = "csrf";
@@ -160,9 +161,18 @@ async fn token_first(body: Body, boundary: &str) -> Result<(Option<String>, Body
     Ok((token, Body::from_stream(stream::once(future::ready(Ok(seen))).chain(body))))
 }
 
-async fn read(body: Body, bytes_max: usize) -> Result<(Fields, bytes::Bytes), PageError> {
-    let body = Limited::new(body, bytes_max).collect().await.map_err(|error| if error.is::<LengthLimitError>() { PageError::TooLarge } else { PageError::BadForm })?.to_bytes();
-    Ok((Fields::parse(&body), body))
+async fn read(mut body: Body, bytes_max: usize) -> Result<(Fields, bytes::Bytes), PageError> {
+    match Limited::new(&mut body, bytes_max).collect().await {
+        Ok(collected) => {
+            let body = collected.to_bytes();
+            Ok((Fields::parse(&body), body))
+        }
+        Err(error) if error.is::<LengthLimitError>() => {
+            refuse_body(&mut body).await;
+            Err(PageError::TooLarge)
+        }
+        Err(_) => Err(PageError::BadForm),
+    }
 }
 
 #[cfg(test)]

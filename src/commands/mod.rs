@@ -16,6 +16,8 @@ use crate::state::AppState;
 
 mod admin;
 mod api_key;
+mod backup;
+mod check;
 mod demo;
 mod doctor;
 pub mod padron;
@@ -57,8 +59,27 @@ pub enum Command {
     Serve(ServeConfig),
     /// Try everything with a sandbox Odoo and sample taxpayers; nothing is installed or kept.
     Demo(demo::DemoArgs),
-    /// Run pending database migrations.
-    Migrate,
+    /// Look at every setting before a start; each fault comes with its remedy, and the exit code is 1 if there is one.
+    Check(check::CheckArgs),
+    /// Run pending database migrations, all or none.
+    Migrate {
+        /// Run them and take them back: would they succeed on this database?
+        #[arg(long)]
+        dry_run: bool,
+    },
+    /// Write everything in the database to a file, while the service runs.
+    ///
+    /// The file restores on SQLite and PostgreSQL alike. Secrets in it stay sealed: keep a copy of the vault key elsewhere, it is not in it. Nor is the
+    /// padrón, which is fetched or imported anew.
+    Backup(backup::BackupArgs),
+    /// Put a backup back, into a new database or in place of what is there; the service must not run.
+    Restore(backup::RestoreArgs),
+    /// Write one tenant to a file, for another service.
+    Export(backup::ExportArgs),
+    /// Take in a tenant that another service exported. Its vault key must be the current or the previous one here.
+    Import(backup::ImportArgs),
+    /// Move everything to another database, from SQLite to PostgreSQL for instance, each table counted there; the service must not run.
+    MoveDatabase(backup::MoveArgs),
     /// Write a new vault key to a file only you can read.
     Keygen {
         /// The file to make; it must not exist.
@@ -105,7 +126,18 @@ pub async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
             service.run().await?;
         }
         Command::Demo(args) => demo::run(cli.config, args, out).await?,
-        Command::Migrate => {
+        Command::Check(args) => return check::run(&args, &cli.config, out).await,
+        Command::Backup(args) => backup::backup(&args, &cli.config, out).await?,
+        Command::Restore(args) => backup::restore(&args, &cli.config, out).await?,
+        Command::Export(args) => backup::export(&args, &cli.config, out).await?,
+        Command::Import(args) => backup::import(&args, &cli.config, out).await?,
+        Command::MoveDatabase(args) => backup::move_database(&args, &cli.config, out).await?,
+        Command::Migrate { dry_run: true } => {
+            let db = crate::db::connect(&cli.config.database_url(), cli.config.limits.database_connections_max).await?;
+            let pending = crate::db::migrate_dry(&db).await?;
+            out.say(&format!("{pending} migrations would run, and succeed; nothing was changed"), &serde_json::json!({ "migrations_pending": pending }))?;
+        }
+        Command::Migrate { dry_run: false } => {
             let db = crate::db::connect(&cli.config.database_url(), cli.config.limits.database_connections_max).await?;
             let pending = crate::db::pending(&db).await?;
             crate::db::migrate(&db).await?;

@@ -5,15 +5,17 @@ use std::path::Path;
 use std::time::Duration;
 
 use anyhow::Context;
+use chrono::{DateTime, TimeDelta, Utc};
 use migration::{Migrator, MigratorTrait};
 use sea_orm::sqlx::Connection;
 use sea_orm::{
-    ConnectOptions, ConnectionTrait, Database, DatabaseConnection, DatabaseTransaction, DbBackend, DbErr, EntityTrait, QuerySelect, SqliteTransactionMode, TransactionOptions,
-    TransactionTrait,
+    ConnectOptions, ConnectionTrait, Database, DatabaseConnection, DatabaseTransaction, DbBackend, DbErr, EntityTrait, QuerySelect, SqliteTransactionMode, Statement,
+    TransactionOptions, TransactionTrait,
 };
 use secrecy::{ExposeSecret, SecretString};
 
 pub mod entities;
+pub mod schema;
 
 /// How long a query may wait for a connection, seconds.
 const ACQUIRE_TIMEOUT_S: u64 = 10;
@@ -54,19 +56,41 @@ pub fn private_folder(folder: &Path) -> anyhow::Result<()> {
     std::fs::DirBuilder::new().recursive(true).mode(0o700).create(folder).with_context(|| format!("making the folder {}", folder.display()))
 }
 
-/// Runs pending migrations. On PostgreSQL all of them in one transaction, under a lock that keeps two processes from doing it at once.
+/// Runs pending migrations, all of them or none: in one transaction, on PostgreSQL under a lock that keeps two processes from doing it at once
+/// (SQLite lets one write).
 ///
 /// # Errors
-/// A migration failed; it was rolled back where the database can.
+/// A migration failed, and the database is as it was; or it has seen migrations that we do not know.
 pub async fn migrate(db: &DatabaseConnection) -> anyhow::Result<()> {
-    if db.get_database_backend() != DbBackend::Postgres {
-        return Migrator::up(db, None).await.context("running migrations");
-    }
-    let transaction = db.begin().await?;
-    transaction.execute_unprepared("select pg_advisory_xact_lock(hashtext('dunet migrations'))").await?;
+    let transaction = migrating(db).await?;
     Migrator::up(&transaction, None).await.context("running migrations")?;
     transaction.commit().await?;
     Ok(())
+}
+
+/// Runs pending migrations and takes them back; gives how many there are.
+///
+/// # Errors
+/// One of them would fail.
+pub async fn migrate_dry(db: &DatabaseConnection) -> anyhow::Result<usize> {
+    let transaction = migrating(db).await?;
+    let pending = schema::pending(&transaction).await?;
+    Migrator::up(&transaction, None).await.context("trying the migrations; nothing was changed")?;
+    transaction.rollback().await?;
+    Ok(pending)
+}
+
+/// A transaction in which nobody else migrates. The database must not be newer than the program.
+///
+/// # Errors
+/// It is, or does not answer.
+pub async fn migrating(db: &DatabaseConnection) -> anyhow::Result<DatabaseTransaction> {
+    let transaction = begin_write(db).await?;
+    if transaction.get_database_backend() == DbBackend::Postgres {
+        transaction.execute_unprepared("select pg_advisory_xact_lock(hashtext('dunet migrations'))").await?;
+    }
+    schema::pending(&transaction).await?;
+    Ok(transaction)
 }
 
 /// Migrates, or refuses a database that is not up to date when migrations are switched off.
@@ -85,15 +109,28 @@ pub async fn prepare(db: &DatabaseConnection, no_migrate: bool) -> anyhow::Resul
 /// How many migrations have not been run.
 ///
 /// # Errors
-/// The database does not answer.
+/// The database does not answer, or is newer than the program.
 pub async fn pending(db: &DatabaseConnection) -> anyhow::Result<usize> {
-    Ok(Migrator::get_pending_migrations(db).await?.len())
+    schema::pending(db).await
 }
 
 /// Whether the database reads a row for us (or says that there is none).
 pub async fn answers(db: &DatabaseConnection) -> bool {
     // A ping would not leave the process on SQLite.
     entities::clients::Entity::find().select_only().column(entities::clients::Column::Id).limit(1).into_tuple::<uuid::Uuid>().one(db).await.is_ok()
+}
+
+/// How far the database's clock is ahead of `now`; none where it has no clock of its own.
+///
+/// # Errors
+/// The database does not answer.
+pub async fn clock_ahead(db: &DatabaseConnection, now: DateTime<Utc>) -> Result<Option<TimeDelta>, DbErr> {
+    if db.get_database_backend() != DbBackend::Postgres {
+        return Ok(None);
+    }
+    let row = db.query_one_raw(Statement::from_string(DbBackend::Postgres, "select clock_timestamp() as at")).await?;
+    let at: Option<DateTime<Utc>> = row.map(|row| row.try_get("", "at")).transpose()?;
+    Ok(at.map(|at| at - now))
 }
 
 /// Begins a transaction that will write. On SQLite it takes the write lock at once: one that reads first and writes later would be

@@ -75,6 +75,14 @@ pub async fn record(transaction: &DatabaseTransaction, clock: &Clock, actor: &Ac
     Ok(())
 }
 
+/// When the last change was written, of whomever.
+///
+/// # Errors
+/// The database does not answer.
+pub async fn newest(db: &DatabaseConnection) -> Result<Option<chrono::DateTime<chrono::Utc>>, DbErr> {
+    logs::Entity::find().select_only().column(logs::Column::CreatedAt).order_by_desc(logs::Column::Id).into_tuple().one(db).await
+}
+
 /// Checks a chain from its beginning.
 ///
 /// # Errors

@@ -9,7 +9,10 @@ use axum::Json;
 use axum::extract::Request;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
+use bytes::Buf;
 use futures::FutureExt;
+use http_body::Body as HttpBody;
+use http_body_util::BodyExt;
 use ipnet::IpNet;
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
@@ -88,6 +91,25 @@ impl Middleware for TimeLimit {
     }
 }
 
+/// What is read of a body that is refused for its size, bytes, and for how long: whoever is still sending would lose the answer with the
+/// connection if nobody listened.
+const REFUSED_BYTES_MAX: usize = 1_048_576;
+const REFUSED_WITHIN: Duration = Duration::from_secs(5);
+
+/// Reads the rest of a body that was found too large, within limits, and forgets it. Call it before the answer.
+pub async fn refuse_body<B: HttpBody + Unpin>(mut body: B) {
+    let read = async {
+        let mut bytes = 0;
+        while bytes < REFUSED_BYTES_MAX
+            && let Some(Ok(frame)) = body.frame().await
+        {
+            bytes += frame.data_ref().map_or(0, Buf::remaining);
+        }
+    };
+    // Whoever is slower loses the answer.
+    drop(tokio::time::timeout(REFUSED_WITHIN, read).await);
+}
+
 /// The plain answer to a request that took too long.
 #[must_use]
 pub fn too_slow() -> Response {
@@ -105,7 +127,6 @@ mod tests {
     use axum::Router;
     use axum::body::Body;
     use axum::routing::get;
-    use http_body_util::BodyExt;
     use middleware::Around;
     use tower::{ServiceBuilder, ServiceExt};
 

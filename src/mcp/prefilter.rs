@@ -17,6 +17,7 @@ use super::direct::PlainBody;
 use super::json_rpc::{self, HEADER_MISMATCH, INVALID_PARAMS, INVALID_REQUEST, METHOD_NOT_FOUND, PARSE_ERROR, UNSUPPORTED_VERSION};
 use super::server::{MODERN, VERSIONS, clip};
 use crate::http::middleware::{Middleware, Next};
+use crate::http::refuse_body;
 
 const VERSION_HEADER: &str = "mcp-protocol-version";
 const BOTH: HeaderValue = HeaderValue::from_static("application/json, text/event-stream");
@@ -45,13 +46,14 @@ impl Middleware for Prefilter {
         if request.method() != Method::POST {
             return only_post(request.method());
         }
-        let (mut parts, body) = request.into_parts();
+        let (mut parts, mut body) = request.into_parts();
         if !is_json(&parts.headers) {
             return json_rpc::error(StatusCode::UNSUPPORTED_MEDIA_TYPE, &Value::Null, INVALID_REQUEST, "send `Content-Type: application/json`", None);
         }
-        let bytes = match Limited::new(body, self.body_bytes_max).collect().await {
+        let bytes = match Limited::new(&mut body, self.body_bytes_max).collect().await {
             Ok(collected) => collected.to_bytes(),
             Err(error) if error.downcast_ref::<LengthLimitError>().is_some() => {
+                refuse_body(&mut body).await;
                 let message = format!("the body is larger than {} bytes", self.body_bytes_max);
                 return json_rpc::error(StatusCode::PAYLOAD_TOO_LARGE, &Value::Null, INVALID_REQUEST, &message, None);
             }

@@ -20,15 +20,15 @@ const SECRET: &str = "clave-api-muy-secreta-0123456789abcdef01";
 
 /// What a run of the binary came to.
 #[derive(Debug)]
-struct Ran {
-    code: Option<i32>,
-    stdout: String,
-    stderr: String,
+pub(crate) struct Ran {
+    pub(crate) code: Option<i32>,
+    pub(crate) stdout: String,
+    pub(crate) stderr: String,
 }
 
 impl Ran {
     /// The JSON of a run that succeeded without a word on standard error.
-    fn json(&self) -> Value {
+    pub(crate) fn json(&self) -> Value {
         assert_eq!((self.code, self.stderr.as_str()), (Some(0), ""), "{self:?}");
         assert_eq!(self.stdout.trim_end().lines().count(), 1, "one line: {self:?}");
         serde_json::from_str(&self.stdout).unwrap_or_else(|error| panic!("{error}: {self:?}"))
@@ -43,14 +43,14 @@ impl Ran {
 }
 
 /// A folder with a key and a database, and the binary run in it with nothing of this machine's environment.
-struct Shell {
+pub(crate) struct Shell {
     folder: PathBuf,
     _keep: Option<tempfile::TempDir>,
     database: SecretString,
 }
 
 impl Shell {
-    async fn new(backend: Backend) -> Self {
+    pub(crate) async fn new(backend: Backend) -> Self {
         let keep = tempfile::tempdir().expect("a folder");
         let folder = keep.path().to_path_buf();
         let database = database(backend, &folder).await;
@@ -60,28 +60,28 @@ impl Shell {
     }
 
     /// Beside a running service: its database, its folder, its key.
-    fn beside(app: &TestApp) -> Self {
+    pub(crate) fn beside(app: &TestApp) -> Self {
         let shell = Self { folder: app.folder.path().to_path_buf(), _keep: None, database: app.database_url.clone() };
         shell.write_key("key", &VAULT_KEY);
         shell
     }
 
-    fn write_key(&self, name: &str, key: &[u8; 32]) {
+    pub(crate) fn write_key(&self, name: &str, key: &[u8; 32]) {
         std::fs::write(self.folder.join(name), STANDARD.encode(key)).expect("a key file");
     }
 
-    fn path(&self, name: &str) -> String {
+    pub(crate) fn path(&self, name: &str) -> String {
         self.folder.join(name).display().to_string()
     }
 
     /// Runs it with this shell's key.
-    async fn run(&self, arguments: &[&str]) -> Ran {
+    pub(crate) async fn run(&self, arguments: &[&str]) -> Ran {
         let key = self.path("key");
         self.run_with(arguments, &[("DUNET_VAULT_KEY_FILE", &key)], "").await
     }
 
     /// Runs it with this environment and standard input.
-    async fn run_with(&self, arguments: &[&str], environment: &[(&str, &str)], stdin: &str) -> Ran {
+    pub(crate) async fn run_with(&self, arguments: &[&str], environment: &[(&str, &str)], stdin: &str) -> Ran {
         let mut command = Command::new(env!("CARGO_BIN_EXE_dunet"));
         command.args(arguments).env_clear().env("DATABASE_URL", self.database.expose_secret()).env("DUNET_DATA_DIR", &self.folder).env("DUNET_ALLOW_PRIVATE_ODOO", "true");
         command.envs(environment.iter().copied()).current_dir(&self.folder).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
@@ -99,13 +99,13 @@ impl Shell {
         Ran { code: output.status.code(), stdout: text(output.stdout), stderr: text(output.stderr) }
     }
 
-    async fn json(&self, arguments: &[&str]) -> Value {
+    pub(crate) async fn json(&self, arguments: &[&str]) -> Value {
         let mut line = vec!["--json"];
         line.extend(arguments);
         self.run(&line).await.json()
     }
 
-    async fn refused(&self, arguments: &[&str]) -> String {
+    pub(crate) async fn refused(&self, arguments: &[&str]) -> String {
         let mut line = vec!["--json"];
         line.extend(arguments);
         self.run(&line).await.complaint().to_owned()
@@ -131,7 +131,25 @@ async fn the_help_is_the_manual() {
     let shell = Shell::new(Backend::Sqlite).await;
     let help = shell.run(&["--help"]).await;
     assert_eq!(help.code, Some(0));
-    for command in ["serve", "demo", "migrate", "keygen", "rotate-keys", "tenant", "token", "tool", "usage", "padron", "doctor"] {
+    for command in [
+        "serve",
+        "demo",
+        "check",
+        "migrate",
+        "backup",
+        "restore",
+        "export",
+        "import",
+        "move-database",
+        "keygen",
+        "rotate-keys",
+        "tenant",
+        "token",
+        "tool",
+        "usage",
+        "padron",
+        "doctor",
+    ] {
         assert!(help.stdout.lines().any(|line| line.trim_start().starts_with(&format!("{command} "))), "{command}: {}", help.stdout);
         let own = shell.run(&[command, "--help"]).await;
         assert!(own.code == Some(0) && own.stdout.contains("Usage: dunet"), "{own:?}");

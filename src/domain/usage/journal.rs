@@ -37,6 +37,27 @@ pub(super) struct Journal {
     active: Mutex<Option<Segment>>,
 }
 
+/// Whether a process that runs has a segment in that folder.
+///
+/// # Errors
+/// The folder cannot be read.
+pub fn in_use(folder: &Path) -> io::Result<bool> {
+    let entries = match std::fs::read_dir(folder) {
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(false),
+        entries => entries?,
+    };
+    for entry in entries {
+        let path = entry?.path();
+        if path.extension().is_some_and(|extension| extension == EXTENSION)
+            && let Ok(file) = OpenOptions::new().read(true).open(&path)
+            && file.try_lock().is_err()
+        {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
 /// A file of lines that we hold the lock of.
 #[derive(Debug)]
 pub(super) struct Segment {

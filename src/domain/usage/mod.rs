@@ -16,6 +16,7 @@ mod live;
 mod prune;
 pub(super) mod rollup;
 
+pub use journal::in_use as journal_in_use;
 pub use live::{LiveCall, LiveCalls, LiveEvent};
 pub use prune::{RETENTION_DAYS_MIN, prune};
 
