@@ -489,9 +489,9 @@ async fn who_is_taken_out_takes_their_agents_along() {
         until("the removed member's agent is refused", || async { status(&removed).await == 401 }).await;
         assert_eq!(program.refresh(&refresh).await.json()["error"], "invalid_grant");
         let user = app.state.users.user_by_email("eva@dos.do").await.unwrap().to_string();
-        assert_eq!(operator.post("/admin/people", "/admin/people/disable", &[("id", &user)]).await.status, StatusCode::SEE_OTHER);
+        assert_eq!(operator.post("/admin/people", "/admin/people/disable", &[("user", &user)]).await.status, StatusCode::SEE_OTHER);
         until("the disabled member's agent is refused", || async { status(&disabled).await == 401 }).await;
-        assert_eq!(operator.post("/admin/people", "/admin/people/enable", &[("id", &user)]).await.status, StatusCode::SEE_OTHER);
+        assert_eq!(operator.post("/admin/people", "/admin/people/enable", &[("user", &user)]).await.status, StatusCode::SEE_OTHER);
         app.state.tokens.forget(two.id);
         assert_eq!((status(&disabled).await, status(&of_owner).await), (401, 200), "it is for good, and others' go on");
         // A suspended company's agents are told so.
