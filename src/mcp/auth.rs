@@ -11,6 +11,7 @@ use axum::extract::Request;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::Response;
 use governor::middleware::NoOpMiddleware;
+use http_body_util::{BodyExt, Limited};
 use serde_json::{Value, json};
 use tower::{Service, ServiceExt};
 use tower_governor::governor::{Governor, GovernorConfig, GovernorConfigBuilder, SharedRateLimiter};
@@ -28,6 +29,9 @@ use crate::tools::tool::PACKS;
 /// The longest Authorization header looked at, bytes.
 const HEADER_BYTES_MAX: usize = 4096;
 
+/// The body of a refused request is read so far, and for so long.
+const DRAINED_BYTES_MAX: usize = 64 * 1_024;
+const DRAINED_WITHIN: Duration = Duration::from_secs(1);
 /// The limiter of refusals is pruned this often.
 const PRUNE_EVERY_REFUSALS: u64 = 1_024;
 
@@ -64,6 +68,8 @@ impl Authenticator {
     }
 
     async fn refuse(&self, mut request: Request, reason: AuthRefusal) -> Response {
+        // A client that sends its body after its head would find the connection closed: every program that signs in begins with such a refusal.
+        drain(std::mem::take(request.body_mut())).await;
         if self.refused.fetch_add(1, Ordering::Relaxed) % PRUNE_EVERY_REFUSALS == PRUNE_EVERY_REFUSALS - 1 {
             // Addresses that have been quiet for a minute are forgotten, so that the map stays as small as the attack is.
             self.limiter.retain_recent();
@@ -136,6 +142,12 @@ impl Middleware for Authenticator {
             }
         }
     }
+}
+
+/// Reads what a refused request still sends, as far as it is small and comes soon.
+async fn drain(body: Body) {
+    let rest = Limited::new(body, DRAINED_BYTES_MAX).collect();
+    drop(tokio::time::timeout(DRAINED_WITHIN, rest).await);
 }
 
 /// The tenant's own rate: one request more, or 429.

@@ -124,10 +124,8 @@ async def main():
             check("and so does the company's Odoo", STORY["customer"]["name"] in customers.content[0].text, customers)
     check("it was given a refresh token", memory.tokens and memory.tokens.refresh_token, memory.tokens)
 
-    # The same program later: its access token is no longer good, and nobody is asked again.
+    # An hour later: its access token is no longer good, and nobody is asked again.
     first = memory.tokens.access_token
-    provider = OAuthClientProvider(URL, metadata, memory, redirect, callback)
-    await provider._initialize()
     provider.context.token_expiry_time = 1
     came.clear()
     async with httpx2.AsyncClient(auth=provider, timeout=30, trust_env=False) as http:
