@@ -11,6 +11,7 @@ mod m20261125_000006_people;
 mod m20261125_000007_reports;
 mod m20261125_000008_statements;
 mod m20261125_000011_operator_keys;
+mod m20261128_000012_oauth;
 mod m20261128_000012_statement_invoices;
 mod m20261128_000013_rare_rows;
 mod m20261128_000021_tool_default;
@@ -35,6 +36,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261125_000007_reports::Migration),
             Box::new(m20261125_000008_statements::Migration),
             Box::new(m20261125_000011_operator_keys::Migration),
+            Box::new(m20261128_000012_oauth::Migration),
             Box::new(m20261128_000012_statement_invoices::Migration),
             Box::new(m20261128_000013_rare_rows::Migration),
             Box::new(m20261128_000021_tool_default::Migration),

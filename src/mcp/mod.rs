@@ -1,8 +1,8 @@
-//! Door 1: agents. `/mcp` and `/mcp/token` are the same service; the second will never point to OAuth discovery, because some clients
-//! ignore a configured header as soon as discovery answers.
+//! Door 1: agents. `/mcp` and `/mcp/token` are the same service; the second takes API tokens only and never points to OAuth discovery, because some
+//! clients ignore a configured header as soon as discovery answers.
 //!
 //! The stack, outermost first: panic guard, time limit, host and origin, CORS for browsers, maintenance, authentication, the tenant's rate, the
-//! pre-filter, usage, the short way for plain calls; then rmcp, which only `server.rs` knows.
+//! pre-filter, the step up (`scope.rs`), usage, the short way for plain calls; then rmcp, which only `server.rs` knows.
 
 use axum::Router;
 use axum::http::StatusCode;
@@ -12,6 +12,7 @@ use tower::ServiceBuilder;
 
 use crate::http::middleware::Around;
 use crate::http::names::Allowed;
+use crate::http::places::{self, Places};
 use crate::http::{self, HttpSettings};
 use crate::state::AppState;
 
@@ -27,11 +28,12 @@ mod gate;
 mod json_rpc;
 mod maintenance;
 mod prefilter;
+mod scope;
 mod server;
 mod usage;
 
 /// Where agents call.
-pub const PATH: &str = "/mcp";
+pub const PATH: &str = places::MCP;
 /// The same for API tokens only.
 pub const TOKEN_PATH: &str = "/mcp/token";
 
@@ -39,24 +41,26 @@ pub const TOKEN_PATH: &str = "/mcp/token";
 pub fn router(state: &AppState, settings: &HttpSettings) -> Router {
     let server = server::DunetServer::new(state, settings);
     let service = server::service(server.clone(), settings);
+    let places = Places::new(settings);
     let routes = Router::new().route_service(PATH, service.clone()).route_service(TOKEN_PATH, service);
-    let router = behind_the_stack(routes, &server::METHODS, server.clone(), state, settings);
+    let router = behind_the_stack(routes, &server::METHODS, server.clone(), &places, state, settings);
     #[cfg(feature = "conformance")]
-    let router = router.merge(behind_the_stack(conformance::routes(settings), &conformance::METHODS, server, state, settings));
+    let router = router.merge(behind_the_stack(conformance::routes(settings), &conformance::METHODS, server, &places, state, settings));
     router
 }
 
 /// The layers that every request of an agent passes, whoever answers it.
-fn behind_the_stack(routes: Router, methods: &'static [&'static str], server: server::DunetServer, state: &AppState, settings: &HttpSettings) -> Router {
+fn behind_the_stack(routes: Router, methods: &'static [&'static str], server: server::DunetServer, places: &Places, state: &AppState, settings: &HttpSettings) -> Router {
     let stack = ServiceBuilder::new()
         .layer(Around::new(http::PanicGuard(panicked)))
         .layer(Around::new(http::TimeLimit { longest: settings.request_timeout, answer: too_slow }))
         .layer(Around::new(gate::Gate(Allowed::new(settings))))
         .layer(browsers::BrowsersLayer::new(settings))
         .layer(Around::new(maintenance::Maintenance(state.settings.clone())))
-        .layer(Around::new(auth::Authenticator::new(state.tokens.clone(), settings.failed_auth_per_minute, state.metrics.clone())))
+        .layer(Around::new(auth::Authenticator::new(state.tokens.clone(), places, settings.failed_auth_per_minute, state.metrics.clone())))
         .layer(Around::new(auth::TenantRate::new(state.limits.clone())))
         .layer(Around::new(prefilter::Prefilter::new(settings.body_bytes_max, methods)))
+        .layer(Around::new(scope::Scopes { pointer: auth::pointer(places) }))
         .layer(Around::new(usage::Metering::new(state.usage.clone(), state.metrics.clone())))
         .layer(Around::new(direct::Direct::new(server)));
     routes.layer(stack)

@@ -29,6 +29,8 @@ mod mcp_bad_input;
 mod mcp_direct;
 mod mcp_eras;
 mod mcp_offers;
+mod oauth;
+mod oauth_attacks;
 mod observability;
 mod odoo_real;
 mod padron;

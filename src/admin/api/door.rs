@@ -9,8 +9,8 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
 use super::problem::ApiError;
-use crate::admin::limiter::Limiter;
 use crate::admin::{Portal, cookies, csrf};
+use crate::http::limiter::Limiter;
 use crate::http::names::authority;
 
 /// Proof that an operator, or a program of theirs, asks.
@@ -25,8 +25,13 @@ pub(super) struct Door {
 
 impl Door {
     pub(super) fn new(portal: &Portal, failed_per_minute: u32) -> Self {
-        Self { portal: portal.clone(), wrong_keys: Limiter::new(failed_per_minute) }
+        Self { portal: portal.clone(), wrong_keys: Limiter::new(failed_per_minute, refused) }
     }
+}
+
+/// A wrong key is counted by hand ([`Limiter::take`]); the layer, which answers this, is put before nothing here.
+fn refused(wait_s: Option<u64>) -> Response {
+    wait_s.map_or_else(|| ApiError::internal(anyhow::anyhow!("the limiter failed")), ApiError::TooMany).into_response()
 }
 
 /// Lets in who may, with the proof.

@@ -66,6 +66,7 @@ impl From<PlanError> for ApiError {
             PlanError::Exists(code) => Self::fault("code", format!("There is a plan {code} already.")),
             PlanError::Stale { .. } => Self::Stale,
             PlanError::InUse { code, clients } => Self::Conflict(format!("{code} is the plan of {clients} clients: move them to another one first.")),
+            PlanError::SignUp(code) => Self::Conflict(format!("{code} is the plan of who registers: name another one as `sign_up_plan` in the settings first.")),
             PlanError::Invalid(field) => Self::fault(field, "It is out of range, empty or too long."),
             other @ PlanError::Db(_) => Self::internal(other),
         }

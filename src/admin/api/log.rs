@@ -86,6 +86,7 @@ impl CallsAsked {
             tenant: self.client,
             tool: short("tool", self.tool)?,
             outcome: outcome.map(str::to_owned),
+            codes_but: Vec::new(),
             request_id: short("request_id", self.request_id)?.map(|id| id.to_lowercase()),
             from: self.from,
             to: self.to,

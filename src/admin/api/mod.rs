@@ -120,7 +120,7 @@ pub fn document() -> &'static Value {
 pub(super) fn router(portal: &Portal, settings: &HttpSettings) -> Router {
     let limits = TimeLimits { request: settings.request_timeout, upload: Duration::from_millis(portal.state().config.limits.upload_timeout_ms) };
     let stack = ServiceBuilder::new()
-        .layer(from_fn(headers_layer))
+        .layer(from_fn_with_state(portal.clone(), headers_layer))
         .layer(from_fn(problem::layer))
         .layer(Around::new(http::PanicGuard(problem::panicked)))
         .layer(from_fn_with_state(limits, limit_layer))

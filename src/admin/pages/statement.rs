@@ -15,7 +15,6 @@ use crate::admin::error::PageError;
 use crate::admin::forms::{Faults, Form};
 use crate::clock::{billing_month, day_start, month_start};
 use crate::domain::statements::{InvoiceState, LineKind, Statement, StatementError, StatementState};
-use crate::domain::statements::{LineKind, Statement, StatementError, StatementState};
 use crate::domain::tenants::rnc_formatted;
 use crate::domain::users::{Operator, TenantAccess};
 use crate::ids::TenantId;

@@ -10,6 +10,7 @@ use crate::db::{
     entities::{memberships, users},
 };
 use crate::domain::audit::{self, Actor, Change};
+use crate::domain::oauth;
 use crate::ids::{TenantId, UserId};
 
 /// People of one tenant, as far as pages show them.
@@ -68,6 +69,8 @@ impl Users {
         row.delete(&transaction).await?;
         let change = Change { tenant: Some(by.tenant), action: "member.remove", subject: user.to_string(), before: Some(before), after: None };
         audit::record(&transaction, &self.clock, &by.actor, change).await?;
+        // The agents they let in go with them.
+        oauth::revoke_of_member(&transaction, &self.clock, user, Some(by.tenant), &by.actor).await?;
         transaction.commit().await?;
         Ok(())
     }
