@@ -262,6 +262,9 @@ async fn housekeeping(state: AppState, stop: CancellationToken) {
         if let Err(error) = state.users.sign_up_prune(days).await {
             tracing::warn!(%error, "old sign-ups could not be forgotten");
         }
+        if let Err(error) = state.oauth.prune().await {
+            tracing::warn!(%error, "what programs left behind could not be forgotten");
+        }
         if let Err(error) = state.tokens.last_used_flush().await {
             tracing::warn!(%error, "the last use of tokens could not be written");
         }

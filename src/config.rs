@@ -233,6 +233,18 @@ pub struct Limits {
     #[arg(long, env = "DUNET_SIGN_INS_PER_MINUTE", default_value_t = 20, global = true, hide_short_help = true)]
     pub sign_ins_per_minute: u32,
 
+    /// Programs that one address may register per minute. Hosted agents of many people share a few addresses.
+    #[arg(long, env = "DUNET_OAUTH_REGISTRATIONS_PER_MINUTE", default_value_t = 30, global = true, hide_short_help = true)]
+    pub oauth_registrations_per_minute: u32,
+
+    /// Requests to connect a program that one address may begin per minute.
+    #[arg(long, env = "DUNET_OAUTH_AUTHORIZATIONS_PER_MINUTE", default_value_t = 30, global = true, hide_short_help = true)]
+    pub oauth_authorizations_per_minute: u32,
+
+    /// Requests for tokens, revocations and inspections of one address per minute.
+    #[arg(long, env = "DUNET_OAUTH_TOKENS_PER_MINUTE", default_value_t = 600, global = true, hide_short_help = true)]
+    pub oauth_tokens_per_minute: u32,
+
     /// Memory of one password's hash (argon2id), KiB. The default is OWASP's.
     #[arg(long, env = "DUNET_PASSWORD_MEMORY_KIB", default_value_t = 19_456, value_parser = clap::value_parser!(u32).range(64..=1_048_576), global = true, hide_short_help = true)]
     pub password_memory_kib: u32,

@@ -63,6 +63,14 @@ id! {
     TokenId
 }
 id! {
+    /// What a member allowed a program to do.
+    GrantId
+}
+id! {
+    /// A program's request to be let in.
+    AuthorizationId
+}
+id! {
     /// An operator's API key.
     OperatorKeyId
 }

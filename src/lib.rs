@@ -19,6 +19,7 @@ pub mod http; // what the doors share
 pub mod ids;
 pub mod mcp; // door 1: agents
 pub mod metrics; // what the service counts of itself
+pub mod oauth; // door 3: programs that want to be let in
 pub mod odoo; // a window: the Odoo client
 pub mod state; // handles to everything
 pub mod telemetry; // logs
@@ -53,5 +54,5 @@ pub fn router(state: &AppState, settings: &HttpSettings) -> Router {
         .layer(guards);
     // The doors do not know each other: the portal tries a token by asking the agents' door as an agent would, without a network between.
     let agents = mcp::router(state, settings);
-    plain.merge(agents.clone()).merge(admin::router(state, settings, agents)).layer(Around::new(envelope))
+    plain.merge(oauth::router(state, settings)).merge(agents.clone()).merge(admin::router(state, settings, agents)).layer(Around::new(envelope))
 }

@@ -10,11 +10,14 @@ use metrics::{Counter, Gauge, Histogram, Key, KeyName, Label, Level, Metadata, R
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle, PrometheusRecorder};
 
 /// The routes that are told apart; any other path is [`OTHER`]. A new route gets its line here.
-pub const PATHS: [&str; 9] = ["/healthz", "/readyz", "/metrics", "/mcp", "/mcp/token", PAGES, API, ASSETS, OTHER];
+pub const PATHS: [&str; 11] = ["/healthz", "/readyz", "/metrics", "/mcp", "/mcp/token", PAGES, API, ASSETS, OAUTH, WELL_KNOWN, OTHER];
 /// Every page of the portal counts as one route, so does its API, and so do its files.
 const PAGES: &str = "/admin";
 const API: &str = "/admin/api";
 const ASSETS: &str = "/assets";
+/// The authorization server, and what it and the resource say of themselves.
+const OAUTH: &str = "/oauth";
+const WELL_KNOWN: &str = "/.well-known";
 /// The methods that are told apart.
 pub const METHODS: [&str; 8] = ["GET", "POST", "HEAD", "OPTIONS", "PUT", "PATCH", "DELETE", OTHER];
 /// The status codes that are told apart.
@@ -92,6 +95,8 @@ pub enum AuthRefusal {
     Expired,
     /// Revoked.
     Revoked,
+    /// Made for another address.
+    Audience,
     /// Its tenant is suspended.
     Suspended,
     /// It could not be checked.
@@ -101,7 +106,7 @@ pub enum AuthRefusal {
 }
 
 impl AuthRefusal {
-    const ALL: [Self; 8] = [Self::Missing, Self::Malformed, Self::Unknown, Self::Expired, Self::Revoked, Self::Suspended, Self::Unavailable, Self::Limited];
+    const ALL: [Self; 9] = [Self::Missing, Self::Malformed, Self::Unknown, Self::Expired, Self::Revoked, Self::Audience, Self::Suspended, Self::Unavailable, Self::Limited];
 
     fn as_str(self) -> &'static str {
         match self {
@@ -110,6 +115,7 @@ impl AuthRefusal {
             Self::Unknown => "unknown",
             Self::Expired => "expired",
             Self::Revoked => "revoked",
+            Self::Audience => "audience",
             Self::Suspended => "suspended",
             Self::Unavailable => "unavailable",
             Self::Limited => "limited",
@@ -321,7 +327,7 @@ impl Drop for InFlight {
 pub fn path_label(path: &str) -> &'static str {
     // The nearest of the routes that stand for everything below them.
     let above = |route: &str| path.strip_prefix(route).is_some_and(|rest| rest.starts_with('/'));
-    PATHS[position(&PATHS, [API, PAGES, ASSETS].into_iter().find(|route| above(route)).unwrap_or(path))]
+    PATHS[position(&PATHS, [API, PAGES, ASSETS, OAUTH, WELL_KNOWN].into_iter().find(|route| above(route)).unwrap_or(path))]
 }
 
 /// The label of a request's method.

@@ -16,6 +16,7 @@ use crate::domain::connections::Connections;
 use crate::domain::lanes::{LaneSettings, Lanes};
 use crate::domain::limits::{LimitSettings, Limits};
 use crate::domain::mail::Mail;
+use crate::domain::oauth::OAuth;
 use crate::domain::operations::Operations;
 use crate::domain::operator_keys::OperatorKeys;
 use crate::domain::padron_imports::PadronImports;
@@ -33,6 +34,7 @@ use crate::tools::TOOLS;
 use crate::tools::confirm::Writes;
 use crate::tools::dispatch::{Dispatcher, DispatcherParts};
 use crate::tools::error::Code;
+use crate::tools::tool::PACKS;
 
 /// Handles to everything a door needs. Cheap to clone.
 #[derive(Clone)]
@@ -49,6 +51,8 @@ pub struct AppState {
     pub tokens: Tokens,
     /// People who sign in to the portal.
     pub users: Users,
+    /// The authorization server.
+    pub oauth: OAuth,
     /// Letters.
     pub mail: Mail,
     /// Operators' API keys.
@@ -126,9 +130,9 @@ impl AppState {
         let changes = ChangeWatch::new(db.clone(), clock.clone(), tokens.clone(), connections.clone(), settings.clone());
         let metrics = Metrics::new(TOOLS.iter().map(|tool| tool.facts().name).collect(), Code::ALL.iter().map(|code| code.as_str()).collect(), clock.now().timestamp());
         let state = Self {
-            config: Arc::new(config),
             db: db.clone(),
             clock: clock.clone(),
+            oauth: OAuth::new(db.clone(), clock.clone(), tenants.clone(), tokens.clone(), &PACKS, addresses(&config)),
             tenants,
             tokens,
             users,
@@ -146,6 +150,7 @@ impl AppState {
             changes,
             tasks,
             metrics,
+            config: Arc::new(config),
         };
         Ok((state, worker))
     }

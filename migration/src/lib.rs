@@ -11,6 +11,7 @@ mod m20261125_000006_people;
 mod m20261125_000007_reports;
 mod m20261125_000008_statements;
 mod m20261125_000011_operator_keys;
+mod m20261128_000012_oauth;
 pub mod rollups;
 mod tables;
 
@@ -31,6 +32,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261125_000007_reports::Migration),
             Box::new(m20261125_000008_statements::Migration),
             Box::new(m20261125_000011_operator_keys::Migration),
+            Box::new(m20261128_000012_oauth::Migration),
         ]
     }
 }

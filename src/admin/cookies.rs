@@ -13,14 +13,16 @@ pub(super) struct CookieNames {
     pub(super) visitor: &'static str,
     /// What the next page says.
     pub(super) flash: &'static str,
+    /// Ties a request to connect a program to the browser that began it.
+    pub(super) connect: &'static str,
 }
 
 impl CookieNames {
     pub(super) fn new(secure: bool) -> Self {
         if secure {
-            Self { secure, session: "__Host-dunet", visitor: "__Host-dunet-visitor", flash: "__Host-dunet-flash" }
+            Self { secure, session: "__Host-dunet", visitor: "__Host-dunet-visitor", flash: "__Host-dunet-flash", connect: "__Host-dunet-connect" }
         } else {
-            Self { secure, session: "dunet", visitor: "dunet-visitor", flash: "dunet-flash" }
+            Self { secure, session: "dunet", visitor: "dunet-visitor", flash: "dunet-flash", connect: "dunet-connect" }
         }
     }
 

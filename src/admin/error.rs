@@ -8,6 +8,7 @@ use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 
 use super::{Cx, SIGN_IN_PATH};
+use crate::domain::oauth::{Fault, OAuthError};
 use crate::domain::statements::StatementError;
 use crate::domain::tenants::TenantError;
 use crate::domain::tokens::TokenError;
@@ -20,6 +21,8 @@ pub enum PageError {
     NotFound,
     /// A one-time link that was used, has ended, or never was.
     LinkGone,
+    /// A request to connect a program that cannot be answered; which sentence. The browser is not sent on: it is not known whose it is.
+    NoConnection(&'static str),
     /// Signed in, but not for this.
     Forbidden,
     /// Nobody is signed in.
@@ -55,7 +58,7 @@ impl PageError {
             Self::NotFound | Self::LinkGone => StatusCode::NOT_FOUND,
             Self::Forbidden | Self::SecondFactorFirst | Self::Foreign => StatusCode::FORBIDDEN,
             Self::SignInFirst => StatusCode::UNAUTHORIZED,
-            Self::BadForm => StatusCode::BAD_REQUEST,
+            Self::BadForm | Self::NoConnection(_) => StatusCode::BAD_REQUEST,
             Self::Stale => StatusCode::CONFLICT,
             Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::TooMany(_) => StatusCode::TOO_MANY_REQUESTS,
@@ -70,6 +73,7 @@ impl PageError {
         match self {
             Self::NotFound => "not_found",
             Self::LinkGone => "link_gone",
+            Self::NoConnection(key) => key,
             Self::Forbidden => "forbidden",
             Self::SignInFirst => "sign_in_first",
             Self::SecondFactorFirst => "second_factor_first",
@@ -117,6 +121,20 @@ impl From<TokenError> for PageError {
             TokenError::Invalid(_) => Self::BadForm,
             TokenError::Tenant(tenant) => tenant.into(),
             other @ TokenError::Db(_) => Self::internal(other),
+        }
+    }
+}
+
+impl From<OAuthError> for PageError {
+    fn from(error: OAuthError) -> Self {
+        match error {
+            OAuthError::Unknown("request") => Self::NoConnection("connect_gone"),
+            OAuthError::Unknown(_) => Self::NotFound,
+            // A page that can show it does not come here.
+            OAuthError::Refused { fault: Fault::InvalidClient, .. } => Self::NoConnection("connect_program"),
+            OAuthError::Refused { .. } => Self::BadForm,
+            OAuthError::Tenant(tenant) => tenant.into(),
+            other @ (OAuthError::Db(_) | OAuthError::Machine(_)) => Self::internal(other),
         }
     }
 }

@@ -30,7 +30,6 @@ mod error;
 mod figures;
 mod forms;
 mod guard;
-mod limiter;
 mod live;
 mod log_row;
 mod once;
@@ -49,6 +48,7 @@ pub use route::{Menu, RouteFacts, Who};
 use agents::Agents;
 use cookies::CookieNames;
 use http::names::Allowed;
+use http::places::{self, Places};
 use live::Streams;
 use once::{Once, Reveals};
 use render::Renderer;
@@ -60,6 +60,8 @@ pub const PATH: &str = "/admin";
 pub const SIGN_IN_PATH: &str = "/admin/entrar";
 
 /// Pages run no script and load nothing that is not ours.
+/// The word in it that a page which sends its form's answer elsewhere replaces.
+const FORM_ACTION: &str = "form-action 'self'";
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; font-src 'self'; connect-src 'self'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'";
 
 /// What every page can use. Cheap to clone.
@@ -76,6 +78,7 @@ struct PortalInner {
     /// `https` or `http`: what a browser sees.
     scheme: String,
     public_url: url::Url,
+    places: Places,
     once: Once,
     reveals: Reveals,
     agents: Agents,
@@ -95,6 +98,7 @@ impl Portal {
             cookies: CookieNames::new(scheme == "https"),
             scheme,
             public_url: settings.public_url.clone(),
+            places: Places::new(settings),
             once: Once::new(),
             reveals: Reveals::new(),
             agents: Agents::new(agents, &settings.public_url),
@@ -116,17 +120,17 @@ pub fn router(state: &AppState, settings: &HttpSettings, agents: Router) -> Rout
     let portal = Portal::new(state, settings, agents);
     let limits = TimeLimits { page: settings.request_timeout, upload: Duration::from_millis(state.config.limits.upload_timeout_ms) };
     let stack = ServiceBuilder::new()
-        .layer(from_fn(headers_layer))
+        .layer(from_fn_with_state(portal.clone(), headers_layer))
         .layer(from_fn_with_state(portal.clone(), session::layer))
         .layer(from_fn(error::layer))
         .layer(Around::new(http::PanicGuard(error::panicked)))
         .layer(from_fn_with_state(limits, time_limit_layer))
         .layer(from_fn_with_state(portal.clone(), csrf::layer))
         .layer(from_fn_with_state(portal.clone(), once::layer));
-    let limiter = limiter::Limiter::new(state.config.limits.sign_ins_per_minute);
+    let limiters = route::Limiters::new(state.config.limits.sign_ins_per_minute, state.config.limits.oauth_authorizations_per_minute);
     let mut pages = Router::new();
     for route in pages::register() {
-        pages = pages.route(route.path, route.guarded(&limiter));
+        pages = pages.route(route.path, route.guarded(&limiters));
     }
     // Whatever is not a page is told so as a page.
     let pages = pages.route("/admin/{*rest}", any(error::not_found)).layer(stack);
@@ -157,8 +161,18 @@ const HEADERS: [(&str, &str); 5] = [
     ("permissions-policy", "camera=(), geolocation=(), microphone=(), payment=(), usb=()"),
 ];
 
-async fn headers_layer(request: Request, next: Next) -> Response {
+/// A program may open the way to its consent in a window of its own, and wait for that window to come back: on that way the window stays its own.
+const OPENER: (HeaderName, HeaderValue) = (HeaderName::from_static("cross-origin-opener-policy"), HeaderValue::from_static("unsafe-none"));
+
+async fn headers_layer(State(portal): State<Portal>, request: Request, next: Next) -> Response {
+    let path = request.uri().path();
+    let at_the_door = path.starts_with(SIGN_IN_PATH) && cookies::find(request.headers(), portal.inner.cookies.connect).is_some();
+    let connecting = path.starts_with(places::AUTHORIZE) || at_the_door;
     let mut response = next.run(request).await;
+    if connecting {
+        let (name, value) = OPENER;
+        response.headers_mut().insert(name, value);
+    }
     for (name, value) in HEADERS {
         response.headers_mut().entry(HeaderName::from_static(name)).or_insert(HeaderValue::from_static(value));
     }

@@ -4,10 +4,12 @@ use axum::extract::DefaultBodyLimit;
 use axum::handler::Handler;
 use axum::http::Method;
 use axum::middleware::from_fn_with_state;
+use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, get, post};
 
-use super::limiter::{self, Limiter};
+use super::error::PageError;
 use super::{Portal, guard};
+use crate::http::limiter::{self, Limiter};
 
 /// Who may.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,6 +50,23 @@ pub(super) struct Route {
     uploads: bool,
 }
 
+/// What is counted by address: signing in and the like, and beginning to connect a program.
+pub(super) struct Limiters {
+    acting: Limiter,
+    showing: Limiter,
+}
+
+impl Limiters {
+    /// So often a minute, as the settings say.
+    pub(super) fn new(sign_ins_per_minute: u32, authorizations_per_minute: u32) -> Self {
+        Self { acting: Limiter::new(sign_ins_per_minute, refuse), showing: Limiter::new(authorizations_per_minute, refuse) }
+    }
+}
+
+fn refuse(wait_s: Option<u64>) -> Response {
+    wait_s.map_or_else(|| PageError::internal(anyhow::anyhow!("the limiter failed")), PageError::TooMany).into_response()
+}
+
 /// What a line says, for menus and tests.
 #[derive(Clone, Debug)]
 pub struct RouteFacts {
@@ -80,7 +99,7 @@ impl Route {
         self
     }
 
-    /// Acts for somebody who has not signed in: so often a minute from one address.
+    /// Acts for somebody who has not signed in, or, where nothing acts, keeps something for them: so often a minute from one address.
     pub(super) fn limited(mut self) -> Self {
         self.limited = true;
         self
@@ -103,13 +122,15 @@ impl Route {
     }
 
     /// The handlers behind the check of who may.
-    pub(super) fn guarded(self, limiter: &Limiter) -> MethodRouter<Portal> {
-        let acting = match self.acting {
-            Some(acting) if self.limited => Some(acting.layer(limiter.layer()).layer(from_fn_with_state(limiter.clone(), limiter::prune_layer))),
-            other => other,
+    pub(super) fn guarded(self, limiters: &Limiters) -> MethodRouter<Portal> {
+        let limit = |method: MethodRouter<Portal>, limiter: &Limiter| method.layer(limiter.layer()).layer(from_fn_with_state(limiter.clone(), limiter::prune_layer));
+        let (safe, acting) = match (self.safe, self.acting) {
+            (safe, Some(acting)) if self.limited => (safe, Some(limit(acting, &limiters.acting))),
+            (Some(safe), None) if self.limited => (Some(limit(safe, &limiters.showing)), None),
+            as_they_are => as_they_are,
         };
         let acting = if self.uploads { acting.map(|acting| acting.layer(DefaultBodyLimit::disable())) } else { acting };
-        let all = match (self.safe, acting) {
+        let all = match (safe, acting) {
             (Some(safe), Some(acting)) => safe.merge(acting),
             (Some(one), None) | (None, Some(one)) => one,
             (None, None) => MethodRouter::new(),

@@ -18,6 +18,7 @@ mod admin;
 mod api_key;
 mod demo;
 mod doctor;
+mod oauth;
 pub mod padron;
 mod tenant;
 mod token;
@@ -78,6 +79,9 @@ pub enum Command {
     /// API tokens of a tenant.
     #[command(subcommand)]
     Token(token::TokenCommand),
+    /// Programs that sign in (OAuth) with a secret.
+    #[command(subcommand, name = "oauth")]
+    OAuth(oauth::OAuthCommand),
     /// Tools a tenant may use.
     #[command(subcommand)]
     Tool(tool::ToolCommand),
@@ -128,6 +132,7 @@ pub async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Admin(command) => admin::run(command, &cli.config, out).await?,
         Command::Tenant(command) => tenant::run(command, &cli.config, out).await?,
         Command::Token(command) => token::run(command, &cli.config, out).await?,
+        Command::OAuth(command) => oauth::run(command, &cli.config, out).await?,
         Command::Tool(command) => tool::run(command, &cli.config, out).await?,
         Command::Usage(args) => usage::run(&args, &cli.config, out).await?,
         Command::Padron(command) => padron::run(command, &cli.config, out).await?,

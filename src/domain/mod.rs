@@ -8,6 +8,7 @@ mod hours;
 pub mod lanes;
 pub mod limits;
 pub mod mail;
+pub mod oauth;
 pub mod operations;
 pub mod operator_keys;
 pub mod padron_history;

@@ -1,4 +1,4 @@
-//! API tokens: issue, verify, rotate, revoke. The only maker of a [`Caller`].
+//! API tokens: issue, verify, rotate, revoke. The only maker of a [`Caller`], also of one that comes with an access token (`access.rs`).
 //!
 //! A token is `dunet_live_<8 id>_<32 base62><6 checksum>`. Stored are the SHA-256 of the whole, the prefix and the last four
 //! characters; the plain token is shown once. A typo is refused by the checksum before anything is looked up.
@@ -6,7 +6,6 @@
 #[cfg(any(test, feature = "fuzzing"))]
 pub(crate) mod fuzzing;
 
-use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -23,18 +22,22 @@ use super::epochs::Epochs;
 use super::tenants::{Permit, Tenant, TenantError, Tenants};
 use crate::clock::{Clock, instant};
 use crate::db::{self, entities::api_tokens};
-use crate::ids::{TenantId, TokenId};
+use crate::ids::{GrantId, TenantId, TokenId, UserId};
 use crate::text::Language;
 
+mod access;
 mod list;
 mod memory;
 mod text;
+mod used;
 
 pub use list::TokenPage;
 pub use memory::TokenMemory;
 pub use text::well_formed;
 pub(super) use text::{ID_CHARS, generate_as, well_formed_as};
+use access::Access;
 use text::{PREFIX, generate};
+use used::Uses;
 
 /// The longest grace a rotated token keeps working, seconds (7 days).
 pub const ROTATION_GRACE_S_MAX: i64 = 7 * 24 * 3600;
@@ -62,6 +65,9 @@ pub enum TokenRefusal {
     /// Its tenant is suspended.
     #[error("suspended tenant")]
     Suspended,
+    /// An access token that was made for another address.
+    #[error("token of another audience")]
+    Audience,
     /// The database did not answer: not the caller's fault.
     #[error("tokens cannot be checked now: {0}")]
     Unavailable(String),
@@ -84,7 +90,7 @@ pub enum TokenError {
     Db(#[from] DbErr),
 }
 
-/// Proof that a valid token of an active tenant was presented. Only [`Tokens::verify`] makes one. Cheap to clone.
+/// Proof that a valid token of an active tenant was presented. Only [`Tokens`] makes one. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Caller {
     inner: Arc<CallerInner>,
@@ -97,6 +103,8 @@ struct CallerInner {
     packs: Option<Vec<String>>,
     language: Language,
     expires_at: Option<DateTime<Utc>>,
+    /// Of an access token.
+    access: Option<Access>,
 }
 
 impl Caller {
@@ -106,10 +114,29 @@ impl Caller {
         &self.inner.tenant
     }
 
-    /// Which token it is.
+    /// Which token it is. Of an access token, its grant: tokens of one grant come and go, and are one agent. (Ids of both are UUIDv7, and never the
+    /// same.)
     #[must_use]
     pub fn token(&self) -> TokenId {
         self.inner.token
+    }
+
+    /// The grant of an access token; none for API tokens.
+    #[must_use]
+    pub fn grant(&self) -> Option<GrantId> {
+        self.inner.access.as_ref().map(|_| GrantId::from(self.inner.token.uuid()))
+    }
+
+    /// In whose name it acts; none for API tokens and machines.
+    #[must_use]
+    pub fn member(&self) -> Option<UserId> {
+        self.inner.access.as_ref().and_then(|access| access.member)
+    }
+
+    /// Whether it may use tools that write: not in the name of somebody who may only look.
+    #[must_use]
+    pub fn may_write(&self) -> bool {
+        self.inner.access.as_ref().is_none_or(|access| !access.reads_only)
     }
 
     /// The language of its answers.
@@ -127,12 +154,22 @@ impl Caller {
     /// How it may use that tool of those packs; none when it may not.
     #[must_use]
     pub fn permit(&self, tool: &str, packs: &[&str]) -> Option<Permit> {
-        if let Some(own) = &self.inner.packs
-            && !packs.iter().any(|pack| own.iter().any(|mine| mine == pack))
-        {
-            return None;
-        }
-        self.inner.tenant.permit(tool)
+        if self.outside(packs) { None } else { self.granted(tool) }
+    }
+
+    /// Whether only its packs stand between it and that tool, and a person could allow it more: it may ask for a wider grant.
+    #[must_use]
+    pub fn lacks_pack(&self, tool: &str, packs: &[&str]) -> bool {
+        self.inner.access.as_ref().is_some_and(|access| access.member.is_some()) && self.outside(packs) && self.granted(tool).is_some()
+    }
+
+    fn outside(&self, packs: &[&str]) -> bool {
+        self.inner.packs.as_ref().is_some_and(|own| !packs.iter().any(|pack| own.iter().any(|mine| mine == pack)))
+    }
+
+    fn granted(&self, tool: &str) -> Option<Permit> {
+        let off = self.inner.access.as_ref().is_some_and(|access| access.tools_off.iter().any(|off| off == tool));
+        if off { None } else { self.inner.tenant.permit(tool) }
     }
 }
 
@@ -179,6 +216,15 @@ pub struct TokenView {
     pub replaced: bool,
 }
 
+/// What a token is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum Kind {
+    /// A tenant's API token.
+    Api,
+    /// What the authorization server hands out.
+    Access,
+}
+
 /// A token that was checked.
 #[derive(Clone)]
 struct Verified {
@@ -198,7 +244,7 @@ pub struct Tokens {
     fresh_s: u64,
     /// The database did not answer; until then it is not asked about tokens that are remembered.
     away_until: Arc<Mutex<Option<Instant>>>,
-    used: Arc<Mutex<HashMap<TokenId, DateTime<Utc>>>>,
+    used: Uses,
     epochs: Epochs,
 }
 
@@ -207,23 +253,25 @@ impl Tokens {
     #[must_use]
     pub fn new(db: DatabaseConnection, tenants: Tenants, clock: Clock, memory: TokenMemory) -> Self {
         let verified = Cache::builder().max_capacity(memory.tokens_max).time_to_live(Duration::from_secs(memory.stale_s.max(memory.fresh_s))).build();
-        Self { db, tenants, clock, verified, fresh_s: memory.fresh_s, away_until: Arc::default(), used: Arc::default(), epochs: Epochs::default() }
+        Self { db, tenants, clock, verified, fresh_s: memory.fresh_s, away_until: Arc::default(), used: Uses::default(), epochs: Epochs::default() }
     }
 
-    /// Checks a presented token.
+    /// Checks a presented API token.
     ///
     /// # Errors
     /// See [`TokenRefusal`].
     pub async fn verify(&self, presented: &str) -> Result<Caller, TokenRefusal> {
-        if !well_formed(presented) {
-            return Err(TokenRefusal::Malformed);
-        }
+        if well_formed(presented) { self.check(presented, Kind::Api).await } else { Err(TokenRefusal::Malformed) }
+    }
+
+    /// What is remembered, or what the database says; and what must be looked at every time.
+    async fn check(&self, presented: &str, kind: Kind) -> Result<Caller, TokenRefusal> {
         let mut hash = [0; 32];
         hash.copy_from_slice(digest(&SHA256, presented.as_bytes()).as_ref());
         let remembered = self.verified.get(&hash).await.filter(|known| self.epochs.holds(known.caller.inner.tenant.id, known.epoch));
         let caller = match remembered {
             Some(known) if known.at.elapsed().as_secs() < self.fresh_s || self.is_away() => known.caller,
-            known => self.load_or(known, &hash).await?,
+            known => self.load_or(known, &hash, kind).await?,
         };
         // Looked at every time: a remembered token does not outlive its end.
         let now = self.clock.now();
@@ -233,33 +281,13 @@ impl Tokens {
         if !caller.inner.tenant.active {
             return Err(TokenRefusal::Suspended);
         }
-        self.used.lock().unwrap_or_else(PoisonError::into_inner).insert(caller.inner.token, now);
+        self.used.note(kind, caller.inner.token.uuid(), now);
         Ok(caller)
     }
 
     /// Forgets what is remembered of a tenant's tokens: the next call asks the database.
     pub fn forget(&self, tenant: TenantId) {
         self.epochs.forget(tenant);
-    }
-
-    /// Writes when tokens were last used. Called now and then by the service, and at its end.
-    ///
-    /// # Errors
-    /// The database; what was not written is tried again next time.
-    pub async fn last_used_flush(&self) -> Result<(), DbErr> {
-        let used = std::mem::take(&mut *self.used.lock().unwrap_or_else(PoisonError::into_inner));
-        for (token, at) in &used {
-            let update =
-                api_tokens::Entity::update_many().col_expr(api_tokens::Column::LastUsedAt, sea_orm::sea_query::Expr::value(*at)).filter(api_tokens::Column::Id.eq(token.uuid()));
-            if let Err(error) = update.exec(&self.db).await {
-                let mut kept = self.used.lock().unwrap_or_else(PoisonError::into_inner);
-                for (token, at) in used {
-                    kept.entry(token).or_insert(at);
-                }
-                return Err(error);
-            }
-        }
-        Ok(())
     }
 
     /// Issues a token.
@@ -341,11 +369,17 @@ impl Tokens {
     }
 
     /// Asks the database; when it does not answer, what is remembered is believed, so that calls go on without it.
-    async fn load_or(&self, known: Option<Verified>, hash: &[u8; 32]) -> Result<Caller, TokenRefusal> {
+    async fn load_or(&self, known: Option<Verified>, hash: &[u8; 32], kind: Kind) -> Result<Caller, TokenRefusal> {
         let epoch = self.epochs.now();
+        let load = async {
+            match kind {
+                Kind::Api => self.load(hash).await,
+                Kind::Access => self.load_access(hash).await,
+            }
+        };
         let loaded = match &known {
-            None => self.load(hash).await,
-            Some(_) => tokio::time::timeout(AWAY_AFTER, self.load(hash)).await.unwrap_or_else(|_| Err(TokenRefusal::Unavailable("the database is slow".to_owned()))),
+            None => load.await,
+            Some(_) => tokio::time::timeout(AWAY_AFTER, load).await.unwrap_or_else(|_| Err(TokenRefusal::Unavailable("the database is slow".to_owned()))),
         };
         match (loaded, known) {
             (Ok(caller), _) => {
@@ -382,6 +416,7 @@ impl Tokens {
             token: row.id.into(),
             packs: packs_read(row.packs.as_ref()),
             expires_at: row.expires_at,
+            access: None,
         };
         Ok(Caller { inner: Arc::new(inner) })
     }

@@ -21,9 +21,11 @@ use middleware::{Middleware, Next};
 pub mod client_address;
 pub mod envelope;
 pub mod health;
+pub mod limiter;
 pub mod metrics;
 pub mod middleware;
 pub mod names;
+pub mod places;
 pub mod trace_context;
 
 /// What the tower stack needs to know.

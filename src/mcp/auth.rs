@@ -21,7 +21,9 @@ use crate::domain::limits::{Limits, Refused};
 use crate::domain::tokens::{Caller, TokenRefusal, Tokens};
 use crate::http::client_address::ByAddress;
 use crate::http::middleware::{Middleware, Next};
+use crate::http::places::{self, Places};
 use crate::metrics::{AuthRefusal, Metrics};
+use crate::tools::tool::PACKS;
 
 /// The longest Authorization header looked at, bytes.
 const HEADER_BYTES_MAX: usize = 4096;
@@ -36,13 +38,15 @@ pub(super) struct Authenticator {
     limiter: SharedRateLimiter<IpAddr, NoOpMiddleware>,
     refused: AtomicU64,
     metrics: Metrics,
+    /// What access tokens must be made for.
+    resource: String,
 }
 
 type Refusals = Governor<ByAddress, NoOpMiddleware, tower::util::BoxCloneSyncService<Request, Response, std::convert::Infallible>, Body>;
 
 impl Authenticator {
     /// `failed_per_minute` refusals of one address are answered with their reason; more have to wait.
-    pub(super) fn new(tokens: Tokens, failed_per_minute: u32, metrics: Metrics) -> Self {
+    pub(super) fn new(tokens: Tokens, places: &Places, failed_per_minute: u32, metrics: Metrics) -> Self {
         let per_minute = failed_per_minute.max(1);
         let mut builder = GovernorConfigBuilder::default().key_extractor(ByAddress);
         builder.period(Duration::from_secs(60) / per_minute).burst_size(per_minute);
@@ -50,9 +54,13 @@ impl Authenticator {
         let limiter = Arc::clone(config.limiter());
         let layer = GovernorLayer::new(config).error_handler(too_many);
         // The service behind the limiter does one thing: it says why a token was refused.
-        let answer = tower::service_fn(|request: Request| async move { Ok(challenge(&request)) });
+        let challenges = Arc::new(Challenges::new(places));
+        let answer = tower::service_fn(move |request: Request| {
+            let challenges = Arc::clone(&challenges);
+            async move { Ok(challenges.answer(&request)) }
+        });
         let refusals = tower::Layer::layer(&layer, tower::util::BoxCloneSyncService::new(answer));
-        Self { tokens, refusals, limiter, refused: AtomicU64::new(0), metrics }
+        Self { tokens, refusals, limiter, refused: AtomicU64::new(0), metrics, resource: places.resource().to_owned() }
     }
 
     async fn refuse(&self, mut request: Request, reason: AuthRefusal) -> Response {
@@ -89,6 +97,8 @@ impl Middleware for Authenticator {
         };
         let token = header.to_str().ok().filter(|text| text.len() <= HEADER_BYTES_MAX).and_then(bearer);
         let verified = match token {
+            // An access token is for the general address; the other takes API tokens only.
+            Some(token) if request.uri().path() == places::MCP => self.tokens.verify_for(token, &self.resource).await,
             Some(token) => self.tokens.verify(token).await,
             None => Err(TokenRefusal::Malformed),
         };
@@ -113,12 +123,13 @@ impl Middleware for Authenticator {
                 response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("5"));
                 response
             }
-            Err(refusal @ (TokenRefusal::Malformed | TokenRefusal::Unknown | TokenRefusal::Expired | TokenRefusal::Revoked)) => {
+            Err(refusal @ (TokenRefusal::Malformed | TokenRefusal::Unknown | TokenRefusal::Expired | TokenRefusal::Revoked | TokenRefusal::Audience)) => {
                 tracing::debug!(%refusal, "a token was refused");
                 let reason = match refusal {
                     TokenRefusal::Unknown => AuthRefusal::Unknown,
                     TokenRefusal::Expired => AuthRefusal::Expired,
                     TokenRefusal::Revoked => AuthRefusal::Revoked,
+                    TokenRefusal::Audience => AuthRefusal::Audience,
                     TokenRefusal::Malformed | TokenRefusal::Suspended | TokenRefusal::Unavailable(_) => AuthRefusal::Malformed,
                 };
                 self.refuse(request, reason).await
@@ -161,18 +172,39 @@ pub(super) fn bearer(header: &str) -> Option<&str> {
     (scheme.eq_ignore_ascii_case("bearer") && !token.is_empty()).then_some(token)
 }
 
-fn challenge(request: &Request) -> Response {
-    let (header, message) = match request.extensions().get::<Refusal>() {
+/// `resource_metadata="…"`: where a client finds out how to get a token (RFC 9728 §5.1).
+pub(super) fn pointer(places: &Places) -> String {
+    format!("resource_metadata=\"{}\"", places.at(places::RESOURCE_METADATA))
+}
+
+/// The challenges of a 401, made once. At the general address they say where to sign in, and for what; at the other they do not.
+struct Challenges {
+    general: [HeaderValue; 2],
+    tokens_only: [HeaderValue; 2],
+}
+
+impl Challenges {
+    fn new(places: &Places) -> Self {
         // RFC 6750 §3.1: no error code when no credentials were sent.
-        Some(Refusal::Missing) | None => ("Bearer realm=\"dunet\"", "send the API token as `Authorization: Bearer dunet_live_…`"),
-        Some(Refusal::Bad) => (
-            "Bearer realm=\"dunet\", error=\"invalid_token\", error_description=\"unknown, mistyped, expired or revoked token\"",
-            "this token is unknown, mistyped, expired or revoked: ask for a new one",
-        ),
-    };
-    let mut response = json_rpc::error(StatusCode::UNAUTHORIZED, &Value::Null, json_rpc::UNAUTHENTICATED, message, None);
-    response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static(header));
-    response
+        let bad = ", error=\"invalid_token\", error_description=\"unknown, mistyped, expired or revoked token\"";
+        let header = |text: String| HeaderValue::from_str(&text).unwrap_or_else(|_| HeaderValue::from_static("Bearer realm=\"dunet\""));
+        let more = format!(", {}, scope=\"{}\"", pointer(places), PACKS.join(" "));
+        Self {
+            general: [header(format!("Bearer realm=\"dunet\"{more}")), header(format!("Bearer realm=\"dunet\"{bad}{more}"))],
+            tokens_only: [header("Bearer realm=\"dunet\"".to_owned()), header(format!("Bearer realm=\"dunet\"{bad}"))],
+        }
+    }
+
+    fn answer(&self, request: &Request) -> Response {
+        let of = if request.uri().path() == places::MCP { &self.general } else { &self.tokens_only };
+        let (header, message) = match request.extensions().get::<Refusal>() {
+            Some(Refusal::Missing) | None => (&of[0], "send the API token as `Authorization: Bearer dunet_live_…`"),
+            Some(Refusal::Bad) => (&of[1], "this token is unknown, mistyped, expired or revoked: ask for a new one"),
+        };
+        let mut response = json_rpc::error(StatusCode::UNAUTHORIZED, &Value::Null, json_rpc::UNAUTHENTICATED, message, None);
+        response.headers_mut().insert(header::WWW_AUTHENTICATE, header.clone());
+        response
+    }
 }
 
 fn too_many(error: GovernorError) -> Response<Body> {

@@ -67,22 +67,12 @@ impl Http {
     /// The same with a resolver of the caller's.
     pub(crate) fn with_resolver(config: &OdooConfig, gate: Option<Arc<dyn RequestGate>>, resolver: GuardedResolver) -> Result<Self, OdooError> {
         let base = check_url(&config.url, config.addresses)?;
-        // The program installs its provider first; without one `reqwest` would panic here.
-        if rustls::crypto::CryptoProvider::get_default().is_none() {
-            let _ = rustls::crypto::ring::default_provider().install_default();
-        }
         let limits = config.limits;
-        let client = reqwest::Client::builder()
-            .tls_backend_preconfigured(tls().map_err(|error| OdooError::new(Kind::TlsFailed, "TLS cannot be set up on this machine", error.to_string()))?)
-            .dns_resolver(resolver)
-            .redirect(reqwest::redirect::Policy::none())
-            .no_proxy()
-            .referer(false)
+        let client = guarded(resolver)?
             .tcp_nodelay(true)
             .connect_timeout(Duration::from_millis(limits.connect_timeout_ms))
             .pool_max_idle_per_host(limits.idle_connections_max)
             .pool_idle_timeout(Duration::from_secs(limits.idle_timeout_s))
-            .user_agent(concat!(env!("CARGO_PKG_NAME"), "/", env!("CARGO_PKG_VERSION")))
             .build()
             .map_err(|error| OdooError::new(Kind::TlsFailed, "TLS cannot be set up on this machine", chain(&error)))?;
         let online = base.host_str().is_some_and(|host| host == "odoo.com" || host.ends_with(".odoo.com"));
@@ -184,6 +174,17 @@ impl Http {
             }
         }
     }
+}
+
+/// A client that reaches allowed addresses only, follows no redirect, and takes no proxy from the environment.
+pub(super) fn guarded(resolver: GuardedResolver) -> Result<reqwest::ClientBuilder, OdooError> {
+    // The program installs its provider first; without one `reqwest` would panic here.
+    if rustls::crypto::CryptoProvider::get_default().is_none() {
+        let _ = rustls::crypto::ring::default_provider().install_default();
+    }
+    let tls = tls().map_err(|error| OdooError::new(Kind::TlsFailed, "TLS cannot be set up on this machine", error.to_string()))?;
+    let builder = reqwest::Client::builder().tls_backend_preconfigured(tls).dns_resolver(resolver);
+    Ok(builder.redirect(reqwest::redirect::Policy::none()).no_proxy().referer(false).user_agent(concat!(env!("CARGO_PKG_NAME"), "/", env!("CARGO_PKG_VERSION"))))
 }
 
 /// Who is trusted is read once for all servers: a hundred and more certificates each time, in time and in memory. Sessions that a server

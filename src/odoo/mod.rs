@@ -8,7 +8,7 @@
 //! Where things are: `address.rs` which servers may be reached · `http.rs` one POST, its time and size ·
 //! `wire/` the formats · `classify.rs` from answers to error kinds · `connect.rs` detection and login ·
 //! `client.rs` one call · `records.rs` reading and writing records · `domain.rs`, `fields.rs` what to ask for · `version.rs` what differs between versions ·
-//! `probe.rs` the doctor's steps.
+//! `probe.rs` the doctor's steps · `outside.rs` the guard lent to others who fetch what strangers name.
 
 pub mod address;
 mod classify;
@@ -27,6 +27,7 @@ mod gate;
 mod http;
 mod http_error;
 mod meter;
+pub mod outside;
 pub mod probe;
 mod records;
 mod related;

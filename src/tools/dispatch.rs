@@ -204,12 +204,30 @@ pub fn may(caller: &Caller, tool: &str) -> Option<Effect> {
     permit(caller, facts).map(|_| facts.effect)
 }
 
+/// The pack that an access token would need for a tool which only its packs keep from it: the first that the tool is in. None where there is no
+/// such tool for this tenant or this person, whatever they would allow.
+#[must_use]
+pub fn pack_lacking(caller: &Caller, tool: &str) -> Option<&'static str> {
+    let facts = super::find(tool)?.facts();
+    let lacks = within_rights(caller, facts) && with_packs(facts, |packs| caller.lacks_pack(facts.name, packs));
+    facts.packs.first().filter(|_| lacks).map(|pack| pack.as_str())
+}
+
 fn permit(caller: &Caller, facts: &ToolFacts) -> Option<Permit> {
+    if within_rights(caller, facts) { with_packs(facts, |packs| caller.permit(facts.name, packs)) } else { None }
+}
+
+/// In the name of somebody who may only look, nothing is written.
+fn within_rights(caller: &Caller, facts: &ToolFacts) -> bool {
+    facts.effect == Effect::Reads || caller.may_write()
+}
+
+fn with_packs<T>(facts: &ToolFacts, ask: impl FnOnce(&[&str]) -> T) -> T {
     let mut packs = [""; Pack::ALL.len()];
     for (slot, pack) in packs.iter_mut().zip(facts.packs) {
         *slot = pack.as_str();
     }
-    caller.permit(facts.name, &packs[..facts.packs.len().min(packs.len())])
+    ask(&packs[..facts.packs.len().min(packs.len())])
 }
 
 fn day(date: NaiveDate) -> String {

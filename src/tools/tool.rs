@@ -37,7 +37,7 @@ impl Pack {
 
     /// The word used in commands, tables and tokens.
     #[must_use]
-    pub fn as_str(self) -> &'static str {
+    pub const fn as_str(self) -> &'static str {
         match self {
             Self::Voice => "voice",
             Self::Sales => "sales",
@@ -46,6 +46,17 @@ impl Pack {
         }
     }
 }
+
+/// Their words, in the same order.
+pub static PACKS: [&str; Pack::ALL.len()] = {
+    let mut words = [""; Pack::ALL.len()];
+    let mut at = 0;
+    while at < words.len() {
+        words[at] = Pack::ALL[at].as_str();
+        at += 1;
+    }
+    words
+};
 
 /// Whether a tool changes anything in the tenant's Odoo.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

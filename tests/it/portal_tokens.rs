@@ -191,7 +191,7 @@ async fn what_to_paste_is_filled_in_and_a_token_can_be_tried() {
         for part in [format!("{}/mcp/token", app.base), "SU_TOKEN".to_owned(), "cursor://anysphere.cursor-deeplink".to_owned(), "vscode:mcp/install?".to_owned()] {
             assert!(page.text.contains(&part), "{part}");
         }
-        assert!(page.text.contains("id=\"con-cursor\" open") && says(&page, "portal.programs.later_text"));
+        assert!(page.text.contains("id=\"con-cursor\" open") && says(&page, "portal.programs.sign_in_text"));
         let made = owner.post(&tokens, &tokens, &form("Claude", &[("packs", "sales")])).await;
         let page = owner.get(made.location()).await;
         let token = secret(&page);

@@ -2,7 +2,7 @@
 
 use dunet::db;
 use dunet::db::entities::{
-    api_tokens, client_tools, clients, configs, logs, memberships, operations, operator_keys, padron_imports, plans, sessions, statements, tool_usage, usage_days, usage_hours,
+    api_tokens, client_tools, clients, configs, logs, memberships, oauth_clients, oauth_codes, oauth_grants, oauth_requests, oauth_tokens, operations, operator_keys, padron_imports, plans, sessions, statements, tool_usage, usage_days, usage_hours,
     usage_months, user_links, users,
 };
 use sea_orm::{ConnectionTrait, DatabaseConnection, DbBackend, EntityTrait, IdenStatic, Iterable, QuerySelect, Statement};
@@ -10,13 +10,14 @@ use sea_orm::{ConnectionTrait, DatabaseConnection, DbBackend, EntityTrait, IdenS
 use crate::support::{Backend, backends, database};
 
 /// Tables without an owner, each with the reason.
-const SHARED: [(&str, &str); 7] = [
+const SHARED: [(&str, &str); 8] = [
     ("plans", "the price list is one for all"),
     ("configs", "settings of the service"),
     ("padron_imports", "public reference data"),
     ("users", "a person may serve several tenants: memberships say which"),
     ("sessions", "of a person"),
     ("operator_keys", "the operator's"),
+    ("oauth_requests", "asked before anybody has chosen a tenant"),
     ("seaql_migrations", "which migrations were run"),
 ];
 /// Tables that are a tenant, or whose owner may be the service itself.
@@ -88,6 +89,11 @@ async fn migrations_and_entities_agree() {
         same::<memberships::Entity>(&db, &mut seen).await;
         same::<sessions::Entity>(&db, &mut seen).await;
         same::<user_links::Entity>(&db, &mut seen).await;
+        same::<oauth_clients::Entity>(&db, &mut seen).await;
+        same::<oauth_requests::Entity>(&db, &mut seen).await;
+        same::<oauth_grants::Entity>(&db, &mut seen).await;
+        same::<oauth_codes::Entity>(&db, &mut seen).await;
+        same::<oauth_tokens::Entity>(&db, &mut seen).await;
         seen.sort();
         assert_eq!(seen, tables(&db).await, "a table without an entity, or the other way round");
     }

@@ -4,9 +4,10 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 /// What each module may use of ours. `commands`, `boot`, `fuzzing`, `lib`, `main` may use everything.
-const MAY_USE: [(&str, &[&str]); 15] = [
+const MAY_USE: [(&str, &[&str]); 16] = [
     ("admin", &["http", "metrics", "state", "tools", "domain", "text", "ids", "clock"]),
     ("mcp", &["http", "metrics", "state", "tools", "domain", "text", "ids", "clock"]),
+    ("oauth", &["http", "state", "domain"]),
     ("http", &["config", "metrics", "state", "telemetry", "ids", "clock"]),
     ("tools", &["domain", "odoo", "dgii", "text", "ids", "clock"]),
     ("domain", &["db", "odoo", "dgii", "text", "ids", "clock"]),
@@ -26,7 +27,7 @@ const FREE: [&str; 6] = ["commands", "boot", "fuzzing", "lib", "main", "ids"];
 /// Libraries that only some places may name.
 const LIBRARIES: [(&str, &[&str]); 8] = [
     ("rmcp", &["src/mcp/server.rs", "src/mcp/conformance.rs"]),
-    ("axum", &["src/lib.rs", "src/boot.rs", "src/http", "src/mcp", "src/admin", "src/demo", "src/commands/demo.rs"]),
+    ("axum", &["src/lib.rs", "src/boot.rs", "src/http", "src/mcp", "src/oauth", "src/admin", "src/demo", "src/commands/demo.rs"]),
     ("sea_orm", &["src/db", "src/domain", "src/state.rs", "src/commands/padron.rs"]),
     ("minijinja", &["src/admin"]),
     ("argon2", &["src/domain/users"]),

@@ -58,7 +58,7 @@ pub fn document() -> &'static Value {
 pub(super) fn router(portal: &Portal, settings: &HttpSettings) -> Router {
     let limit = http::TimeLimit { longest: settings.request_timeout, answer: problem::too_slow };
     let stack = ServiceBuilder::new()
-        .layer(from_fn(headers_layer))
+        .layer(from_fn_with_state(portal.clone(), headers_layer))
         .layer(from_fn(problem::layer))
         .layer(Around::new(http::PanicGuard(problem::panicked)))
         .layer(Around::new(limit))

@@ -30,8 +30,8 @@ const CLIENTS_MAX: usize = 8;
 /// A value in a diff is cut here, characters.
 const VALUE_CHARS_MAX: usize = 300;
 /// What is changed, as the beginning of the actions' names. The second list is what a client's chain has.
-const AREAS: [&str; 11] = ["tenant", "token", "tool", "member", "link", "user", "plan", "statement", "settings", "padron", "vault"];
-const AREAS_OF_CLIENT: [&str; 6] = ["tenant", "token", "tool", "member", "link", "statement"];
+const AREAS: [&str; 12] = ["tenant", "token", "oauth", "tool", "member", "link", "user", "plan", "statement", "settings", "padron", "vault"];
+const AREAS_OF_CLIENT: [&str; 7] = ["tenant", "token", "oauth", "tool", "member", "link", "statement"];
 
 #[derive(Deserialize, Serialize, Default)]
 #[serde(default)]

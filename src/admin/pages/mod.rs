@@ -9,6 +9,7 @@ use super::route::{Menu, Route, RouteFacts, Who};
 mod agents;
 mod api;
 mod audit;
+mod authorize;
 mod billing;
 mod client;
 mod client_danger;
@@ -53,6 +54,8 @@ pub(super) fn register() -> Vec<Route> {
         Route::new("/admin/registro/recibido", Who::Anyone).get(sign_up::done),
         Route::new("/admin/salir", Who::SignedIn).post(sign_in::out),
         Route::new("/admin/enlace/{link}", Who::Anyone).get(link::show).post(link::act).limited(),
+        Route::new(authorize::PATH, Who::Anyone).get(authorize::begin).limited(),
+        Route::new("/admin/autorizar/{request}", Who::SignedIn).get(authorize::show).post(authorize::act),
         Route::new("/admin", Who::SignedIn).get(home::show).menu("panel", "gauge"),
         Route::new("/admin/clients", Who::Operator).get(clients::list).menu("clients", "building-2"),
         Route::new("/admin/clients/new", Who::Operator).get(client_form::blank).post(client_form::add),
@@ -73,6 +76,7 @@ pub(super) fn register() -> Vec<Route> {
         Route::new("/admin/sign-ups", Who::Operator).get(sign_ups::list).menu("sign_ups", "inbox"),
         Route::new("/admin/sign-ups/approve", Who::Operator).post(sign_ups::approve),
         Route::new("/admin/sign-ups/refuse", Who::Operator).post(sign_ups::refuse),
+        Route::new("/admin/agents", Who::Operator).get(agents::show_all).menu("agents", "bot"),
         Route::new("/admin/people", Who::Operator).get(people::list).menu("people", "users"),
         Route::new("/admin/people/invite", Who::Operator).post(people::invite),
         Route::new("/admin/people/link", Who::Operator).post(people::link),
@@ -100,6 +104,7 @@ pub(super) fn register() -> Vec<Route> {
         Route::new("/admin/clients/{id}/danger", Who::Operator).get(client_danger::show),
         Route::new("/admin/clients/{id}/delete", Who::Operator).post(client_danger::delete),
         Route::new("/admin/clients/{id}/agents", Who::Tenant).get(agents::show).menu("agents", "bot"),
+        Route::new("/admin/clients/{id}/agents/revoke", Who::Tenant).post(agents::revoke),
         Route::new("/admin/clients/{id}/metrics", Who::Tenant).get(metrics::show_own).menu("metrics", "activity"),
         Route::new("/admin/clients/{id}/metrics/csv", Who::Tenant).get(metrics::csv_own),
         Route::new("/admin/clients/{id}/logs", Who::Tenant).get(logs::live_own).menu("log", "scroll-text"),
@@ -121,6 +126,7 @@ pub(super) fn register() -> Vec<Route> {
         Route::new("/admin/profile/password", Who::SignedIn).post(profile::password),
         Route::new("/admin/profile/sessions", Who::SignedIn).post(profile::session_end),
         Route::new("/admin/profile/sessions/others", Who::SignedIn).post(profile::session_end_others),
+        Route::new("/admin/profile/agents", Who::SignedIn).post(profile::agent_revoke),
         Route::new("/admin/profile/email", Who::SignedIn).post(profile::email),
         Route::new("/admin/profile/second-factor", Who::SignedIn).get(second_factor::show).post(second_factor::begin),
         Route::new("/admin/profile/second-factor/confirm", Who::SignedIn).post(second_factor::confirm),

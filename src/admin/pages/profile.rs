@@ -3,6 +3,7 @@
 use axum::http::StatusCode;
 use serde::{Deserialize, Serialize};
 
+use super::agents::{Grant, Revocation};
 use crate::admin::Cx;
 use crate::admin::cx::{Answer, Flash};
 use crate::admin::forms::{Faults, Form, Hidden};
@@ -11,6 +12,7 @@ use crate::domain::users::{EmailChanged, SessionView, User};
 use crate::text::Language;
 
 const PATH: &str = "/admin/profile";
+const AGENTS_PATH: &str = "/admin/profile/agents";
 const TEMPLATE: &str = "pages/profile.html";
 
 #[derive(Deserialize, Serialize)]
@@ -58,6 +60,8 @@ struct View<'a> {
     at: &'static str,
     languages: [Choice; 2],
     faults: Faults,
+    /// Programs this person let in.
+    grants: Vec<Grant>,
     sessions: Vec<Session>,
 }
 
@@ -115,6 +119,12 @@ pub(super) async fn session_end_others(cx: Cx, user: User, Form(Nothing {}): For
     cx.redirect_saying(PATH, &Flash::ok("sessions_ended"))
 }
 
+/// Ends what a program was allowed.
+pub(super) async fn agent_revoke(cx: Cx, user: User, Form(form): Form<Revocation>) -> Answer {
+    cx.state().oauth.grant_revoke_own(&user, form.grant).await?;
+    cx.redirect_saying(PATH, &Flash::ok("agent_revoked"))
+}
+
 /// A new address: by a link that it gets where letters are sent, else at once.
 pub(super) async fn email(cx: Cx, user: User, Form(form): Form<EmailForm>) -> Answer {
     let state = cx.state();
@@ -146,6 +156,7 @@ async fn page(cx: &Cx, user: &User, status: StatusCode, form: Option<&ProfileFor
     let own = ProfileForm { name: user.name().to_owned(), language: user.language().as_str().to_owned(), version: user.version() };
     let blank = EmailForm::default();
     let sessions = cx.state().users.session_list(user).await?;
+    let grants = cx.state().oauth.grants_of_user(user).await?.into_iter().map(|grant| Grant::of(grant, true, |_| AGENTS_PATH.to_owned()));
     let view = View {
         form: form.unwrap_or(&own),
         email: user.email(),
@@ -156,6 +167,7 @@ async fn page(cx: &Cx, user: &User, status: StatusCode, form: Option<&ProfileFor
         // Each by its own name, whatever the page speaks.
         languages: [Choice { value: "es", text: "Español" }, Choice { value: "en", text: "English" }],
         faults,
+        grants: grants.collect(),
         sessions: sessions.into_iter().map(|session| shown(session, user)).collect(),
     };
     cx.page_with(status, TEMPLATE, view)

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect, Select};
 
-use super::{TokenError, TokenView, Tokens, packs_read};
+use super::{Kind, TokenError, TokenView, Tokens, packs_read};
 use crate::db::entities::api_tokens;
 use crate::ids::{TenantId, TokenId};
 
@@ -64,10 +64,9 @@ impl Tokens {
             .into_iter()
             .collect();
         // What is not written yet counts too.
-        let used = self.used.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         let view = |row: api_tokens::Model| TokenView {
             replaced: replaced.contains(&row.id),
-            last_used_at: row.last_used_at.max(used.get(&TokenId::from(row.id)).copied()),
+            last_used_at: row.last_used_at.max(self.used.at(Kind::Api, row.id)),
             id: row.id.into(),
             name: row.name,
             hint: format!("{}…{}", row.prefix, row.last_four),

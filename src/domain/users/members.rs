@@ -10,6 +10,7 @@ use crate::db::{
     entities::{memberships, users},
 };
 use crate::domain::audit::{self, Change};
+use crate::domain::oauth;
 use crate::ids::UserId;
 
 /// People of one tenant, as far as pages show them.
@@ -75,6 +76,8 @@ impl Users {
         row.delete(&transaction).await?;
         let change = Change { tenant: Some(tenant), action: "member.remove", subject: user.to_string(), before: Some(before), after: None };
         audit::record(&transaction, &self.clock, &access.actor(), change).await?;
+        // The agents they let in go with them.
+        oauth::revoke_of_member(&transaction, &self.clock, user, Some(tenant), &access.actor()).await?;
         transaction.commit().await?;
         Ok(())
     }

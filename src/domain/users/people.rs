@@ -8,6 +8,7 @@ use serde_json::json;
 use super::{Operator, Role, UserError, Users, invalid, locked, normal_email};
 use crate::db::{self, entities::users};
 use crate::domain::audit::{self, Change};
+use crate::domain::oauth;
 use crate::ids::UserId;
 
 /// Which page of which people.
@@ -105,6 +106,8 @@ impl Users {
         }
         self.status_set(&transaction, operator, row, "disabled").await?;
         self.sessions_end(&transaction, id, None).await?;
+        // The agents they let in go with them, for good.
+        oauth::revoke_of_member(&transaction, &self.clock, id, None, &operator.actor()).await?;
         transaction.commit().await?;
         Ok(())
     }

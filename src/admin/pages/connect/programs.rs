@@ -22,8 +22,10 @@ const FIRST: &str = "claude_code";
 enum Entry {
     /// With an API token.
     Token,
-    /// Only by signing in (OAuth), which is not there yet.
+    /// Only by signing in (OAuth): the address is all it takes.
     SignIn,
+    /// Either way.
+    Both,
 }
 
 /// A link that sets a program up.
@@ -51,9 +53,9 @@ const PROGRAMS: [Program; 17] = [
         key: "claude_desktop",
         name: "Claude Desktop",
         group: "chat",
-        entry: Entry::Token,
+        entry: Entry::Both,
         deeplink: Deeplink::None,
-        pastes: &[(
+        pastes: &[("URL", MCP), (
             "claude_desktop_config.json",
             r#"{
   "mcpServers": {
@@ -71,9 +73,10 @@ const PROGRAMS: [Program; 17] = [
         key: "claude_code",
         name: "Claude Code",
         group: "code",
-        entry: Entry::Token,
+        entry: Entry::Both,
         deeplink: Deeplink::None,
         pastes: &[
+            ("Terminal · /mcp", "claude mcp add --transport http dunet %MCP%"),
             (
                 "Terminal",
                 r#"claude mcp add --transport http dunet %URL% \
@@ -97,9 +100,9 @@ const PROGRAMS: [Program; 17] = [
         key: "cursor",
         name: "Cursor",
         group: "code",
-        entry: Entry::Token,
+        entry: Entry::Both,
         deeplink: Deeplink::Cursor,
-        pastes: &[(
+        pastes: &[("~/.cursor/mcp.json", r#"{ "mcpServers": { "dunet": { "url": "%MCP%" } } }"#), (
             "~/.cursor/mcp.json",
             r#"{
   "mcpServers": {
@@ -115,9 +118,9 @@ const PROGRAMS: [Program; 17] = [
         key: "vscode",
         name: "VS Code (Copilot)",
         group: "code",
-        entry: Entry::Token,
+        entry: Entry::Both,
         deeplink: Deeplink::VsCode,
-        pastes: &[(
+        pastes: &[(".vscode/mcp.json", r#"{ "servers": { "dunet": { "type": "http", "url": "%MCP%" } } }"#), (
             ".vscode/mcp.json",
             r#"{
   "inputs": [
@@ -325,8 +328,8 @@ pub(in crate::admin::pages) struct Shown {
     key: &'static str,
     name: &'static str,
     group: &'static str,
-    /// Whether it cannot be connected before one can sign in.
-    later: bool,
+    /// `token`, `sign_in` or `both`: how it gets in.
+    entry: &'static str,
     open: bool,
     pastes: Vec<Paste>,
     /// Sets the program up; empty where there is none.
@@ -351,7 +354,11 @@ pub(in crate::admin::pages) fn shown(cx: &Cx, token: Option<&SecretString>, chos
         key: program.key,
         name: program.name,
         group: program.group,
-        later: program.entry == Entry::SignIn,
+        entry: match program.entry {
+            Entry::Token => "token",
+            Entry::SignIn => "sign_in",
+            Entry::Both => "both",
+        },
         open: program.key == chosen,
         pastes: program
             .pastes
@@ -401,7 +408,9 @@ mod tests {
                 }
             }
             let token = program.pastes.iter().any(|(_, text)| text.contains(TOKEN) || text.contains("dunet-token") || text.contains("DUNET_TOKEN"));
-            assert_eq!(token, program.entry == Entry::Token, "{}", program.key);
+            assert_eq!(token, program.entry != Entry::SignIn, "{}", program.key);
+            let bare = program.pastes.iter().any(|(_, text)| text.contains(MCP) && !text.contains(TOKEN) && !text.contains("DUNET_TOKEN"));
+            assert_eq!(bare, program.entry != Entry::Token, "{}", program.key);
             for (title, text) in program.pastes {
                 let filled = text.replace(URL, "https://mcp.example.do/mcp/token").replace(MCP, "https://mcp.example.do/mcp").replace(TOKEN, "dunet_live_x");
                 assert!(!filled.contains('%'), "{filled}");
