@@ -12,15 +12,10 @@ pub(crate) struct Migration;
 #[async_trait::async_trait]
 impl MigrationTrait for Migration {
     async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
-        let owner = |name: &str, table: &'static str| {
-            ForeignKey::create().name(name).from(table, "client_id").to("clients", "id").on_delete(ForeignKeyAction::Cascade).to_owned()
-        };
-        let grant = |name: &str, table: &'static str| {
-            ForeignKey::create().name(name).from(table, "grant_id").to("oauth_grants", "id").on_delete(ForeignKeyAction::Cascade).to_owned()
-        };
-        let person = |name: &str, table: &'static str| {
-            ForeignKey::create().name(name).from(table, "user_id").to("users", "id").on_delete(ForeignKeyAction::Cascade).to_owned()
-        };
+        let owner = |name: &str, table: &'static str| ForeignKey::create().name(name).from(table, "client_id").to("clients", "id").on_delete(ForeignKeyAction::Cascade).to_owned();
+        let grant =
+            |name: &str, table: &'static str| ForeignKey::create().name(name).from(table, "grant_id").to("oauth_grants", "id").on_delete(ForeignKeyAction::Cascade).to_owned();
+        let person = |name: &str, table: &'static str| ForeignKey::create().name(name).from(table, "user_id").to("users", "id").on_delete(ForeignKeyAction::Cascade).to_owned();
 
         manager
             .create_table(

@@ -31,11 +31,11 @@ mod memory;
 mod text;
 mod used;
 
+use access::Access;
 pub use list::TokenPage;
 pub use memory::TokenMemory;
 pub use text::well_formed;
 pub(super) use text::{ID_CHARS, generate_as, well_formed_as};
-use access::Access;
 use text::{PREFIX, generate};
 use used::Uses;
 

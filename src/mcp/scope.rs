@@ -72,7 +72,8 @@ impl Scopes {
         let id = call.id.and_then(|id| serde_json::from_str(id.get()).ok()).unwrap_or(Value::Null);
         let message = "this tool was not allowed to this program: ask the person again, with the scope named in WWW-Authenticate";
         let mut response = json_rpc::error(StatusCode::FORBIDDEN, &id, json_rpc::FORBIDDEN, message, Some(json!({ "scope": scope })));
-        let challenge = format!("Bearer realm=\"dunet\", error=\"insufficient_scope\", scope=\"{scope}\", {}, error_description=\"this tool was not allowed to this program\"", self.pointer);
+        let challenge =
+            format!("Bearer realm=\"dunet\", error=\"insufficient_scope\", scope=\"{scope}\", {}, error_description=\"this tool was not allowed to this program\"", self.pointer);
         // Packs and our own address are a header's text.
         if let Ok(challenge) = HeaderValue::from_str(&challenge) {
             response.headers_mut().insert(header::WWW_AUTHENTICATE, challenge);

@@ -33,7 +33,8 @@ pub(super) async fn register(State(door): State<Door>, headers: HeaderMap, body:
     }
     let metadata: Metadata = serde_json::from_slice(&body).map_err(|_| bad("this is not the metadata of a client"))?;
     // RFC 7591 §2 says basic where nothing is said; programs of this protocol that say nothing are public ones.
-    let way = SecretWay::parse(metadata.token_endpoint_auth_method.as_deref().unwrap_or("none")).ok_or_else(|| bad("token_endpoint_auth_method must be none, client_secret_basic or client_secret_post"))?;
+    let way = SecretWay::parse(metadata.token_endpoint_auth_method.as_deref().unwrap_or("none"))
+        .ok_or_else(|| bad("token_endpoint_auth_method must be none, client_secret_basic or client_secret_post"))?;
     let grants = metadata.grant_types.unwrap_or_else(|| vec!["authorization_code".to_owned(), "refresh_token".to_owned()]);
     if !grants.iter().any(|grant| grant == "authorization_code") {
         return Err(bad("grant_types must have authorization_code: machines are registered by the operator"));

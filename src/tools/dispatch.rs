@@ -204,13 +204,13 @@ pub fn may(caller: &Caller, tool: &str) -> Option<Effect> {
     permit(caller, facts).map(|_| facts.effect)
 }
 
-/// The pack that an access token would need for a tool which only its packs keep from it: the first that the tool is in. None where there is no
+/// The pack that an access token would need for a tool which only its packs keep from it. None where there is no
 /// such tool for this tenant or this person, whatever they would allow.
 #[must_use]
 pub fn pack_lacking(caller: &Caller, tool: &str) -> Option<&'static str> {
     let facts = super::find(tool)?.facts();
     let lacks = within_rights(caller, facts) && with_packs(facts, |packs| caller.lacks_pack(facts.name, packs));
-    facts.packs.first().filter(|_| lacks).map(|pack| pack.as_str())
+    facts.packs_for_people().next().filter(|_| lacks)
 }
 
 fn permit(caller: &Caller, facts: &ToolFacts) -> Option<Permit> {

@@ -169,6 +169,14 @@ pub struct ToolFacts {
     pub arguments: ArgumentCheck,
 }
 
+impl ToolFacts {
+    /// Its packs as people are told of them: the one for telephones last.
+    pub fn packs_for_people(&self) -> impl Iterator<Item = &'static str> {
+        let of = |voice: bool| self.packs.iter().filter(move |pack| (**pack == Pack::Voice) == voice).map(|pack| pack.as_str());
+        of(false).chain(of(true))
+    }
+}
+
 /// A tool as the register holds it.
 pub trait AnyTool: Send + Sync {
     /// Its facts.

@@ -25,6 +25,8 @@ mod limits;
 mod mcp_bad_input;
 mod mcp_direct;
 mod mcp_eras;
+mod oauth;
+mod oauth_attacks;
 mod observability;
 mod odoo_real;
 mod padron;

@@ -2,8 +2,8 @@
 
 use dunet::db;
 use dunet::db::entities::{
-    api_tokens, client_tools, clients, configs, logs, memberships, oauth_clients, oauth_codes, oauth_grants, oauth_requests, oauth_tokens, operations, operator_keys, padron_imports, plans, sessions, statements, tool_usage, usage_days, usage_hours,
-    usage_months, user_links, users,
+    api_tokens, client_tools, clients, configs, logs, memberships, oauth_clients, oauth_codes, oauth_grants, oauth_requests, oauth_tokens, operations, operator_keys,
+    padron_imports, plans, sessions, statements, tool_usage, usage_days, usage_hours, usage_months, user_links, users,
 };
 use sea_orm::{ConnectionTrait, DatabaseConnection, DbBackend, EntityTrait, IdenStatic, Iterable, QuerySelect, Statement};
 

@@ -216,7 +216,7 @@ fn offered(cx: &Cx, access: &TenantAccess, tenant: &Tenant, asked: &Asked, ticke
     let may = |facts: &ToolFacts| tenant.permit(facts.name).is_some() && (access.may_change() || facts.effect == Effect::Reads);
     let mut packs: Vec<Pack> = Vec::new();
     for facts in TOOLS.iter().map(|tool| tool.facts()).filter(|facts| may(facts)) {
-        let Some(pack) = facts.packs.iter().map(|pack| pack.as_str()).find(|pack| asked.packs.iter().any(|asked| asked == pack)) else { continue };
+        let Some(pack) = facts.packs_for_people().find(|pack| asked.packs.iter().any(|asked| asked == pack)) else { continue };
         let key = format!("portal.tools.about.{}", facts.name);
         let said = cx.t(&key);
         let tick = Tick {

@@ -210,7 +210,8 @@ impl OAuth {
         };
         let redirect_uris = if machine.is_some() { Vec::new() } else { uris_checked(new.redirect_uris)? };
         let (row, secret) = self.row(name, REGISTERED, &redirect_uris, SecretWay::Basic)?;
-        let row = oauth_clients::Model { client_id: new.tenant.map(TenantId::uuid), refreshes: machine.is_none(), machine: machine.is_some(), made_by: Some(actor.0.clone()), ..row };
+        let row =
+            oauth_clients::Model { client_id: new.tenant.map(TenantId::uuid), refreshes: machine.is_none(), machine: machine.is_some(), made_by: Some(actor.0.clone()), ..row };
         let transaction = db::begin_write(&self.db).await?;
         row.clone().into_active_model().insert(&transaction).await?;
         if let Some((tenant, packs)) = &machine {
@@ -267,10 +268,12 @@ impl OAuth {
     pub async fn application_remove(&self, identifier: &str, actor: &Actor) -> Result<(), OAuthError> {
         let transaction = db::begin_write(&self.db).await?;
         let row = oauth_clients::Entity::find().filter(oauth_clients::Column::Identifier.eq(identifier)).one(&transaction).await?.ok_or(OAuthError::Unknown("program"))?;
-        let grants = oauth_grants::Entity::find().filter(oauth_grants::Column::Identifier.eq(identifier)).filter(oauth_grants::Column::RevokedAt.is_null()).all(&transaction).await?;
+        let grants =
+            oauth_grants::Entity::find().filter(oauth_grants::Column::Identifier.eq(identifier)).filter(oauth_grants::Column::RevokedAt.is_null()).all(&transaction).await?;
         let tenants = super::grants::revoke_rows(&transaction, &self.clock, grants, actor).await?;
         oauth_clients::Entity::delete_by_id(row.id).exec(&transaction).await?;
-        let change = Change { tenant: row.client_id.map(TenantId::from), action: "oauth.client_remove", subject: row.identifier, before: Some(json!({ "name": row.name })), after: None };
+        let change =
+            Change { tenant: row.client_id.map(TenantId::from), action: "oauth.client_remove", subject: row.identifier, before: Some(json!({ "name": row.name })), after: None };
         audit::record(&transaction, &self.clock, actor, change).await?;
         transaction.commit().await?;
         for tenant in tenants {

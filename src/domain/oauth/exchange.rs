@@ -174,11 +174,7 @@ impl OAuth {
     }
 
     fn target(&self, grant: &oauth_grants::Model, resource: Option<&str>) -> Result<(), OAuthError> {
-        if resource.is_none_or(|wanted| same_resource(wanted, &grant.resource)) {
-            Ok(())
-        } else {
-            Err(refused(Fault::InvalidTarget, "that is not what was allowed"))
-        }
+        if resource.is_none_or(|wanted| same_resource(wanted, &grant.resource)) { Ok(()) } else { Err(refused(Fault::InvalidTarget, "that is not what was allowed")) }
     }
 
     /// The packs asked for, if they were all allowed.

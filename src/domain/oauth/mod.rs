@@ -29,10 +29,10 @@ pub use consent::{Asked, Choice, DAYS_CHOICES};
 pub use exchange::{ClientProof, Issued};
 pub use grants::GrantView;
 pub(super) use grants::revoke_of_member;
-pub(super) use scopes::list;
 pub use inspect::Inspected;
 pub use requests::{AuthorizeFault, AuthorizeQuery, Begun};
 pub use scopes::OFFLINE;
+pub(super) use scopes::list;
 
 /// How an access token begins.
 pub const ACCESS_PREFIX: &str = "dunet_oat_";

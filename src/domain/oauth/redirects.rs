@@ -9,8 +9,26 @@ pub(super) const URI_BYTES_MAX: usize = 2_000;
 pub(super) const URIS_MAX: usize = 20;
 /// Schemes that are no program of their own: what a browser itself, or the system, would do something with.
 const NOT_PRIVATE: [&str; 20] = [
-    "about", "android-app", "blob", "chrome", "chrome-extension", "content", "data", "file", "filesystem", "ftp", "intent", "jar", "javascript", "mailto", "ms-appx", "sms", "tel",
-    "vbscript", "view-source", "wss",
+    "about",
+    "android-app",
+    "blob",
+    "chrome",
+    "chrome-extension",
+    "content",
+    "data",
+    "file",
+    "filesystem",
+    "ftp",
+    "intent",
+    "jar",
+    "javascript",
+    "mailto",
+    "ms-appx",
+    "sms",
+    "tel",
+    "vbscript",
+    "view-source",
+    "wss",
 ];
 
 /// What an address is.
@@ -59,10 +77,7 @@ fn loopback(uri: &str) -> Option<(&str, &str)> {
 
 /// Whether that is one of the registered addresses.
 pub(super) fn fits(registered: &[String], uri: &str) -> bool {
-    place(uri).is_some()
-        && registered.iter().any(|known| {
-            known == uri || matches!((loopback(known), loopback(uri)), (Some(known), Some(uri)) if known == uri)
-        })
+    place(uri).is_some() && registered.iter().any(|known| known == uri || matches!((loopback(known), loopback(uri)), (Some(known), Some(uri)) if known == uri))
 }
 
 /// The host as people are shown it: of a site its name, of a native program the scheme.
@@ -181,6 +196,9 @@ mod tests {
         assert_eq!(back("https://a.do/x", &[("code", Some("c d")), ("state", None)]), "https://a.do/x?code=c+d");
         assert_eq!(back("https://a.do/x?y=1", &[("iss", Some("https://b.do"))]), "https://a.do/x?y=1&iss=https%3A%2F%2Fb.do");
         assert_eq!((host("https://claude.ai:443/x"), host("cursor://a.b/x")), ("claude.ai".to_owned(), "cursor://a.b".to_owned()));
-        assert_eq!((policy_source("https://claude.ai/x"), policy_source("cursor://a/x"), policy_source("http://localhost:81/x")), ("https://claude.ai".to_owned(), "cursor:".to_owned(), "http://localhost:81".to_owned()));
+        assert_eq!(
+            (policy_source("https://claude.ai/x"), policy_source("cursor://a/x"), policy_source("http://localhost:81/x")),
+            ("https://claude.ai".to_owned(), "cursor:".to_owned(), "http://localhost:81".to_owned())
+        );
     }
 }

@@ -243,7 +243,18 @@ mod tests {
         for same in [ours, "https://mcp.example.do/mcp/", "HTTPS://MCP.example.do/mcp", "https://mcp.example.do:443/mcp"] {
             assert!(same_resource(same, ours), "{same}");
         }
-        for other in ["https://mcp.example.do", "https://mcp.example.do/", "https://mcp.example.do/mcp/token", "http://mcp.example.do/mcp", "https://evil.com/mcp", "https://mcp.example.do/mcp#x", "https://mcp.example.do/mcp?x", "https://u@mcp.example.do/mcp", "mcp", ""] {
+        for other in [
+            "https://mcp.example.do",
+            "https://mcp.example.do/",
+            "https://mcp.example.do/mcp/token",
+            "http://mcp.example.do/mcp",
+            "https://evil.com/mcp",
+            "https://mcp.example.do/mcp#x",
+            "https://mcp.example.do/mcp?x",
+            "https://u@mcp.example.do/mcp",
+            "mcp",
+            "",
+        ] {
             assert!(!same_resource(other, ours), "{other}");
         }
     }

@@ -33,6 +33,7 @@ pub(crate) mod calls;
 pub(crate) mod cutter;
 pub(crate) mod hostile;
 pub(crate) mod mcp;
+pub(crate) mod oauth;
 pub(crate) mod odoo;
 pub(crate) mod portal;
 pub(crate) mod process;

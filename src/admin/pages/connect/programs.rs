@@ -55,9 +55,11 @@ const PROGRAMS: [Program; 17] = [
         group: "chat",
         entry: Entry::Both,
         deeplink: Deeplink::None,
-        pastes: &[("URL", MCP), (
-            "claude_desktop_config.json",
-            r#"{
+        pastes: &[
+            ("URL", MCP),
+            (
+                "claude_desktop_config.json",
+                r#"{
   "mcpServers": {
     "dunet": {
       "command": "npx",
@@ -66,7 +68,8 @@ const PROGRAMS: [Program; 17] = [
     }
   }
 }"#,
-        )],
+            ),
+        ],
     },
     Program { key: "chatgpt", name: "ChatGPT", group: "chat", entry: Entry::SignIn, deeplink: Deeplink::None, pastes: &[("URL", MCP)] },
     Program {
@@ -102,9 +105,11 @@ const PROGRAMS: [Program; 17] = [
         group: "code",
         entry: Entry::Both,
         deeplink: Deeplink::Cursor,
-        pastes: &[("~/.cursor/mcp.json", r#"{ "mcpServers": { "dunet": { "url": "%MCP%" } } }"#), (
-            "~/.cursor/mcp.json",
-            r#"{
+        pastes: &[
+            ("~/.cursor/mcp.json", r#"{ "mcpServers": { "dunet": { "url": "%MCP%" } } }"#),
+            (
+                "~/.cursor/mcp.json",
+                r#"{
   "mcpServers": {
     "dunet": {
       "url": "%URL%",
@@ -112,7 +117,8 @@ const PROGRAMS: [Program; 17] = [
     }
   }
 }"#,
-        )],
+            ),
+        ],
     },
     Program {
         key: "vscode",
@@ -120,9 +126,11 @@ const PROGRAMS: [Program; 17] = [
         group: "code",
         entry: Entry::Both,
         deeplink: Deeplink::VsCode,
-        pastes: &[(".vscode/mcp.json", r#"{ "servers": { "dunet": { "type": "http", "url": "%MCP%" } } }"#), (
-            ".vscode/mcp.json",
-            r#"{
+        pastes: &[
+            (".vscode/mcp.json", r#"{ "servers": { "dunet": { "type": "http", "url": "%MCP%" } } }"#),
+            (
+                ".vscode/mcp.json",
+                r#"{
   "inputs": [
     { "type": "promptString", "id": "dunet-token", "description": "Dunet", "password": true }
   ],
@@ -134,7 +142,8 @@ const PROGRAMS: [Program; 17] = [
     }
   }
 }"#,
-        )],
+            ),
+        ],
     },
     Program {
         key: "codex",
