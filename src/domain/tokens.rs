@@ -19,19 +19,21 @@ use tokio::time::Instant;
 
 use super::audit::{self, Actor, Change, hex};
 use super::epochs::Epochs;
-use super::tenants::{Permit, Tenant, TenantError, Tenants};
+use super::tenants::{Tenant, TenantError, Tenants};
 use crate::clock::{Clock, instant};
 use crate::db::{self, entities::api_tokens};
-use crate::ids::{GrantId, TenantId, TokenId, UserId};
+use crate::ids::{TenantId, TokenId};
 use crate::text::Language;
 
 mod access;
+mod caller;
 mod list;
 mod memory;
 mod text;
 mod used;
 
-use access::Access;
+pub use caller::Caller;
+use caller::CallerInner;
 pub use list::TokenPage;
 pub use memory::TokenMemory;
 pub use text::well_formed;
@@ -88,89 +90,6 @@ pub enum TokenError {
     /// The database.
     #[error("database: {0}")]
     Db(#[from] DbErr),
-}
-
-/// Proof that a valid token of an active tenant was presented. Only [`Tokens`] makes one. Cheap to clone.
-#[derive(Clone, Debug)]
-pub struct Caller {
-    inner: Arc<CallerInner>,
-}
-
-#[derive(Debug)]
-struct CallerInner {
-    tenant: Tenant,
-    token: TokenId,
-    packs: Option<Vec<String>>,
-    language: Language,
-    expires_at: Option<DateTime<Utc>>,
-    /// Of an access token.
-    access: Option<Access>,
-}
-
-impl Caller {
-    /// Whose token it is.
-    #[must_use]
-    pub fn tenant(&self) -> &Tenant {
-        &self.inner.tenant
-    }
-
-    /// Which token it is. Of an access token, its grant: tokens of one grant come and go, and are one agent. (Ids of both are UUIDv7, and never the
-    /// same.)
-    #[must_use]
-    pub fn token(&self) -> TokenId {
-        self.inner.token
-    }
-
-    /// The grant of an access token; none for API tokens.
-    #[must_use]
-    pub fn grant(&self) -> Option<GrantId> {
-        self.inner.access.as_ref().map(|_| GrantId::from(self.inner.token.uuid()))
-    }
-
-    /// In whose name it acts; none for API tokens and machines.
-    #[must_use]
-    pub fn member(&self) -> Option<UserId> {
-        self.inner.access.as_ref().and_then(|access| access.member)
-    }
-
-    /// Whether it may use tools that write: not in the name of somebody who may only look.
-    #[must_use]
-    pub fn may_write(&self) -> bool {
-        self.inner.access.as_ref().is_none_or(|access| !access.reads_only)
-    }
-
-    /// The language of its answers.
-    #[must_use]
-    pub fn language(&self) -> Language {
-        self.inner.language
-    }
-
-    /// The packs it is limited to; none is all.
-    #[must_use]
-    pub fn packs(&self) -> Option<&[String]> {
-        self.inner.packs.as_deref()
-    }
-
-    /// How it may use that tool of those packs; none when it may not.
-    #[must_use]
-    pub fn permit(&self, tool: &str, packs: &[&str]) -> Option<Permit> {
-        if self.outside(packs) { None } else { self.granted(tool) }
-    }
-
-    /// Whether only its packs stand between it and that tool, and a person could allow it more: it may ask for a wider grant.
-    #[must_use]
-    pub fn lacks_pack(&self, tool: &str, packs: &[&str]) -> bool {
-        self.inner.access.as_ref().is_some_and(|access| access.member.is_some()) && self.outside(packs) && self.granted(tool).is_some()
-    }
-
-    fn outside(&self, packs: &[&str]) -> bool {
-        self.inner.packs.as_ref().is_some_and(|own| !packs.iter().any(|pack| own.iter().any(|mine| mine == pack)))
-    }
-
-    fn granted(&self, tool: &str) -> Option<Permit> {
-        let off = self.inner.access.as_ref().is_some_and(|access| access.tools_off.iter().any(|off| off == tool));
-        if off { None } else { self.inner.tenant.permit(tool) }
-    }
 }
 
 /// A token about to be issued.

@@ -503,10 +503,7 @@ async fn unknown_paths_are_true_404s() {
         let (tenant, _client) = start(&app).await;
         let bearer = format!("Bearer {}", tenant.token);
         for path in [
-            "/.well-known/oauth-protected-resource",
-            "/.well-known/oauth-protected-resource/mcp",
             "/.well-known/oauth-protected-resource/mcp/token",
-            "/.well-known/oauth-authorization-server",
             "/.well-known/oauth-authorization-server/mcp",
             "/.well-known/openid-configuration",
             "/.well-known/openid-configuration/mcp",

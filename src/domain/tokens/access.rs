@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use sea_orm::{ColumnTrait, DatabaseConnection, DbErr, EntityTrait, QueryFilter};
 
-use super::{Caller, CallerInner, Kind, TokenRefusal, Tokens, well_formed_as};
+use super::caller::CallerInner;
+use super::{Caller, Kind, TokenRefusal, Tokens, well_formed_as};
 use crate::db::entities::{memberships, oauth_grants, oauth_tokens, users};
 use crate::domain::audit::hex;
 use crate::domain::oauth::{ACCESS_PREFIX, list};
