@@ -1,4 +1,4 @@
-//! Authentication: the bearer token becomes a [`Caller`], or a 401 with the challenge. Failures are limited by address; nothing else is,
+//! Authentication: the bearer token becomes a [`Caller`], or a 401 with the challenge. Tokens that are nobody's are limited by address; nothing else is,
 //! since hosted agents of many tenants share a few addresses. Then the tenant's own rate.
 
 use std::net::IpAddr;
@@ -39,6 +39,7 @@ const PRUNE_EVERY_REFUSALS: u64 = 1_024;
 pub(super) struct Authenticator {
     tokens: Tokens,
     refusals: Refusals,
+    challenges: Arc<Challenges>,
     limiter: SharedRateLimiter<IpAddr, NoOpMiddleware>,
     refused: AtomicU64,
     metrics: Metrics,
@@ -59,22 +60,29 @@ impl Authenticator {
         let layer = GovernorLayer::new(config).error_handler(too_many);
         // The service behind the limiter does one thing: it says why a token was refused.
         let challenges = Arc::new(Challenges::new(places));
+        let of_service = Arc::clone(&challenges);
         let answer = tower::service_fn(move |request: Request| {
-            let challenges = Arc::clone(&challenges);
+            let challenges = Arc::clone(&of_service);
             async move { Ok(challenges.answer(&request)) }
         });
         let refusals = tower::Layer::layer(&layer, tower::util::BoxCloneSyncService::new(answer));
-        Self { tokens, refusals, limiter, refused: AtomicU64::new(0), metrics, resource: places.resource().to_owned() }
+        Self { tokens, refusals, challenges, limiter, refused: AtomicU64::new(0), metrics, resource: places.resource().to_owned() }
     }
 
     async fn refuse(&self, mut request: Request, reason: AuthRefusal) -> Response {
         // A client that sends its body after its head would find the connection closed: every program that signs in begins with such a refusal.
         drain(std::mem::take(request.body_mut())).await;
+        if matches!(reason, AuthRefusal::Missing | AuthRefusal::Expired) {
+            // Nothing was guessed: every program that signs in begins without a token, and hosted agents of many people share a few addresses.
+            request.extensions_mut().insert(if reason == AuthRefusal::Missing { Refusal::Missing } else { Refusal::Bad });
+            self.metrics.auth_refused(reason);
+            return self.challenges.answer(&request);
+        }
         if self.refused.fetch_add(1, Ordering::Relaxed) % PRUNE_EVERY_REFUSALS == PRUNE_EVERY_REFUSALS - 1 {
             // Addresses that have been quiet for a minute are forgotten, so that the map stays as small as the attack is.
             self.limiter.retain_recent();
         }
-        request.extensions_mut().insert(if reason == AuthRefusal::Missing { Refusal::Missing } else { Refusal::Bad });
+        request.extensions_mut().insert(Refusal::Bad);
         let mut service = self.refusals.clone();
         let response = match service.ready().await {
             Ok(ready) => match ready.call(request).await {

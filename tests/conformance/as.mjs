@@ -24,7 +24,7 @@ const server = http.createServer((request, response) => {
     if (response.headersSent) response.destroy();
     else response.writeHead(502).end(String(error));
   });
-  response.on("close", () => onward.destroy());
+  response.on("close", () => response.writableFinished || onward.destroy());
   request.pipe(onward);
 });
 server.listen(Number(port), "127.0.0.1", () => console.log("ready"));

@@ -155,6 +155,38 @@ async fn both_kinds_of_token_have_their_doors() {
     .await;
 }
 
+/// DESIGN §4, for access tokens too.
+#[tokio::test]
+async fn a_warm_call_of_a_program_reads_no_database() {
+    TestApp::everywhere(|app| async move {
+        use sea_orm::ConnectionTrait;
+        let tenant = app.tenant("Ferretería").await;
+        let browser = app.member(tenant.id, "marta@ferre.do", Level::Owner).await;
+        let (access, _) = Program::registered(&app).await.connected(&browser).await;
+        app.state.changes.look().await.unwrap();
+        let client = app.client(&access);
+        let calls = async || {
+            client.call("buscar_cliente", json!({ "consulta": "a" })).await;
+            assert!(!client.tool_names().await.is_empty());
+        };
+        calls().await;
+        app.usage_rows(1).await;
+        let tables = ["oauth_tokens", "oauth_grants", "oauth_clients", "memberships", "users", "clients", "client_tools", "plans", "tool_usage", "logs"];
+        for table in tables {
+            app.state.db.execute_unprepared(&format!("alter table {table} rename to {table}_away")).await.unwrap();
+        }
+        for _ in 0..3 {
+            calls().await;
+        }
+        for table in tables {
+            app.state.db.execute_unprepared(&format!("alter table {table}_away rename to {table}")).await.unwrap();
+        }
+        let rows = app.usage_rows(4).await;
+        assert!(rows.iter().all(|row| row.counted && row.outcome == "ok"));
+    })
+    .await;
+}
+
 #[tokio::test]
 async fn tokens_are_renewed_with_a_short_grace() {
     TestApp::everywhere(|app| async move {

@@ -35,6 +35,10 @@ async fn attack_01_every_refusal_says_where_to_sign_in() {
             let refused = send(method, &app.mcp_url(), &headers, "").await;
             assert!(refused.status == 401 && refused.header("www-authenticate").contains(&pointer), "{method}: {}", refused.status);
         }
+        // However often a program begins: nothing was guessed, and many share an address.
+        for _ in 0..50 {
+            assert_eq!(McpClient::anonymous(&app.mcp_url()).request("initialize", json!({})).await.status, 401);
+        }
         // Expired: the same.
         app.clock.advance(chrono::Duration::hours(1));
         let refused = app.client(&access).request("tools/list", json!({})).await;

@@ -11,9 +11,12 @@ use uuid::Uuid;
 use super::{Kind, Tokens};
 use crate::db::entities::{api_tokens, oauth_grants};
 
+/// When what was last used.
+type Times = HashMap<(Kind, Uuid), DateTime<Utc>>;
+
 /// What is not written yet. Cheap to clone.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Uses(Arc<Mutex<HashMap<(Kind, Uuid), DateTime<Utc>>>>);
+pub(super) struct Uses(Arc<Mutex<Times>>);
 
 impl Uses {
     /// It was used now.
@@ -26,11 +29,11 @@ impl Uses {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).get(&(kind, id)).copied()
     }
 
-    fn take(&self) -> HashMap<(Kind, Uuid), DateTime<Utc>> {
+    fn take(&self) -> Times {
         std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    fn put_back(&self, used: HashMap<(Kind, Uuid), DateTime<Utc>>) {
+    fn put_back(&self, used: Times) {
         let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         for (what, at) in used {
             kept.entry(what).or_insert(at);
