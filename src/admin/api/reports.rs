@@ -150,7 +150,7 @@ pub(super) async fn client_summary(State(portal): State<Portal>, _: By, Path(pat
 }
 
 /// The agents that called for a client, the latest first.
-#[utoipa::path(get, path = "/admin/api/clients/{id}/agents", tag = "reports", params(("id" = TenantId, Path)), responses((status = 200, body = Page<AgentSeen>, description = "Those of its latest ten thousand calls, fifty at most.")))]
+#[utoipa::path(get, path = "/admin/api/clients/{id}/agents", tag = "reports", params(("id" = TenantId, Path)), responses((status = 200, body = Page<AgentSeen>, description = "Those of its latest five thousand calls, fifty at most.")))]
 pub(super) async fn client_agents(State(portal): State<Portal>, _: By, Path(path): Path<String>) -> Result<Json<Page<AgentSeen>>, ApiError> {
     let state = portal.state();
     let tenant = client(state, &path).await?;

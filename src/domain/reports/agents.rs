@@ -9,7 +9,7 @@ use super::sql::Sql;
 use crate::ids::TenantId;
 
 /// The latest calls that are looked at.
-const CALLS_LOOKED_AT: i64 = 10_000;
+const CALLS_LOOKED_AT: i64 = 5_000;
 const AGENTS_MAX: i64 = 50;
 
 /// An agent by what it calls itself. The name is the agent's word, nothing more.
@@ -17,7 +17,7 @@ const AGENTS_MAX: i64 = 50;
 pub struct AgentSeen {
     /// Name and version; none for those that say nothing.
     pub agent: Option<String>,
-    /// Calls among the latest ten thousand.
+    /// Calls among the latest five thousand.
     pub calls: i64,
     /// With an error.
     pub failed: i64,
@@ -26,7 +26,7 @@ pub struct AgentSeen {
 }
 
 impl Reports {
-    /// The agents of the tenant's latest ten thousand calls, the latest first, some fifty at most. One query.
+    /// The agents of the tenant's latest five thousand calls, the latest first, some fifty at most. One query.
     ///
     /// # Errors
     /// The database.
