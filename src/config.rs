@@ -194,7 +194,7 @@ pub struct Limits {
     pub usage_memory_records_max: usize,
 
     /// Usage records written in one statement; a power of two does it in one.
-    #[arg(long, env = "DUNET_USAGE_BATCH_RECORDS_MAX", default_value_t = 512, global = true, hide_short_help = true)]
+    #[arg(long, env = "DUNET_USAGE_BATCH_RECORDS_MAX", default_value_t = 128, global = true, hide_short_help = true)]
     pub usage_batch_records_max: usize,
 
     /// Longest time a usage record waits for its batch, milliseconds.
