@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
-use sea_orm::{ActiveModelTrait, ColumnTrait, DatabaseTransaction, EntityTrait, IntoActiveModel, QueryFilter, QueryOrder, QuerySelect};
+use sea_orm::{ActiveModelTrait, ColumnTrait, DatabaseTransaction, EntityTrait, IntoActiveModel, JoinType, QueryFilter, QueryOrder, QuerySelect};
 use secrecy::{ExposeSecret, SecretString};
 
 use super::proofs::UserInner;
@@ -206,17 +206,19 @@ impl Users {
     }
 
     async fn membership_list(&self, user: UserId) -> Result<Vec<Membership>, UserError> {
-        let rows = memberships::Entity::find().filter(memberships::Column::UserId.eq(user.uuid())).limit(MEMBERSHIPS_PER_USER_MAX).all(&self.db).await?;
-        let ids = rows.iter().map(|row| row.client_id);
-        let names: Vec<(uuid::Uuid, String)> =
-            clients::Entity::find().select_only().columns([clients::Column::Id, clients::Column::Name]).filter(clients::Column::Id.is_in(ids)).into_tuple().all(&self.db).await?;
-        let mut list: Vec<Membership> = rows
-            .iter()
-            .filter_map(|row| {
-                let (_, name) = names.iter().find(|(id, _)| *id == row.client_id)?;
-                Some(Membership { tenant: row.client_id.into(), tenant_name: name.clone(), level: Level::of_membership(&row.role) })
-            })
-            .collect();
+        let of = memberships::Entity::belongs_to(clients::Entity).from(memberships::Column::ClientId).to(clients::Column::Id);
+        let rows: Vec<(uuid::Uuid, String, String)> = memberships::Entity::find()
+            .join(JoinType::InnerJoin, of.into())
+            .select_only()
+            .columns([memberships::Column::ClientId, memberships::Column::Role])
+            .column(clients::Column::Name)
+            .filter(memberships::Column::UserId.eq(user.uuid()))
+            .limit(MEMBERSHIPS_PER_USER_MAX)
+            .into_tuple()
+            .all(&self.db)
+            .await?;
+        let membership = |(tenant, role, tenant_name): (uuid::Uuid, String, String)| Membership { tenant: tenant.into(), tenant_name, level: Level::of_membership(&role) };
+        let mut list: Vec<Membership> = rows.into_iter().map(membership).collect();
         list.sort_by(|a, b| a.tenant_name.cmp(&b.tenant_name));
         Ok(list)
     }
