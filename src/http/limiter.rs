@@ -31,7 +31,7 @@ pub struct Limiter {
     refuse: Refuse,
 }
 
-/// Counts a request of a limited route for [`Limiter::prune`].
+/// Counts a request of a limited route, so that quiet addresses are forgotten now and then.
 pub async fn prune_layer(State(limiter): State<Limiter>, request: Request, next: Next) -> Response {
     limiter.prune();
     next.run(request).await
