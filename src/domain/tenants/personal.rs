@@ -80,7 +80,7 @@ impl Tenants {
         let (tenant, user) = (access.tenant(), access.user().id());
         let login = new.login.trim().to_owned();
         if login.is_empty() || login.chars().count() > FIELD_CHARS_MAX || login.chars().any(char::is_control) {
-            return Err(invalid("own_login", "odoo_login", "a login has 1 to 300 characters"));
+            return Err(invalid("login", "odoo_login", "a login has 1 to 300 characters"));
         }
         let transaction = db::begin_write(&self.db).await?;
         // Under the tenant's lock: an edit of its address meanwhile must not leave the secret behind for another server.
