@@ -217,15 +217,7 @@ impl Connections {
     }
 
     fn config_as(&self, settings: &OdooSettings, login: String, secret: SecretString) -> OdooConfig {
-        OdooConfig {
-            url: settings.url.clone(),
-            database: settings.database.clone(),
-            login,
-            secret,
-            protocol: settings.protocol,
-            limits: self.limits,
-            addresses: self.addresses,
-        }
+        OdooConfig { url: settings.url.clone(), database: settings.database.clone(), login, secret, protocol: settings.protocol, limits: self.limits, addresses: self.addresses }
     }
 
     /// The same for settings that are not saved yet. Without a secret the saved one is taken, but only for the server it was given for.

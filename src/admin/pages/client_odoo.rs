@@ -145,15 +145,17 @@ fn path(tenant: &Tenant) -> String {
 fn given(cx: &Cx, tenant: &Tenant, form: &OdooForm) -> Result<Given, Faults> {
     let secret = form.secret.0.expose_secret();
     let typed = Typed { url: &form.url, database: &form.database, login: &form.login, secret, protocol: &form.protocol, pace: &form.pace };
-    typed.given(cx.state(), tenant).map_err(|wrong| {
-        let mut faults = Faults::default();
-        wrong.into_iter().for_each(|(field, key)| faults.add(cx, field, key));
-        faults
-    })
-    .and_then(|given| {
-        let known = form.personal.is_empty() || PersonalPolicy::known(&form.personal).is_some();
-        if known { Ok(given) } else { Err(Faults::one(cx, "personal", "odoo_personal")) }
-    })
+    typed
+        .given(cx.state(), tenant)
+        .map_err(|wrong| {
+            let mut faults = Faults::default();
+            wrong.into_iter().for_each(|(field, key)| faults.add(cx, field, key));
+            faults
+        })
+        .and_then(|given| {
+            let known = form.personal.is_empty() || PersonalPolicy::known(&form.personal).is_some();
+            if known { Ok(given) } else { Err(Faults::one(cx, "personal", "odoo_personal")) }
+        })
 }
 
 /// Whether that reader may store an Odoo user of their own: a member of a company that lets its people.

@@ -7,12 +7,12 @@ mod hardware;
 use chrono::{DateTime, Utc};
 use serde_json::{Value, json};
 
-use super::{Sample, SandboxRights};
 use super::call::Env;
 use super::sale::{self, Purpose};
 use super::schema::model;
 use super::store::{Row, Store};
 use super::write;
+use super::{Sample, SandboxRights};
 
 /// The id of the first user; 1 is Odoo's own robot.
 pub(super) const USER: i64 = 2;

@@ -2,7 +2,9 @@
 
 use sea_orm::{ActiveModelTrait, DatabaseTransaction, IntoActiveModel};
 
-use super::{NewTenant, ODOO_SECRET_FIELD, PersonalPolicy, ProtocolChoice, TenantError, TenantHabits, Tenants, ToolEdit, checked_name, checked_rnc, checked_url, public_json, tool_row};
+use super::{
+    NewTenant, ODOO_SECRET_FIELD, PersonalPolicy, ProtocolChoice, TenantError, TenantHabits, Tenants, ToolEdit, checked_name, checked_rnc, checked_url, public_json, tool_row,
+};
 use crate::db::{self, entities::clients};
 use crate::domain::audit::{self, Actor, Change};
 use crate::domain::settings::Settings;

@@ -4,8 +4,8 @@ use chrono::DateTime;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::demo::sandbox::{SandboxRights, call};
 use crate::demo::sandbox::store::Store;
+use crate::demo::sandbox::{SandboxRights, call};
 
 fn shop() -> Store {
     let mut store = Store::default();
