@@ -447,6 +447,11 @@ async fn it_moves_with_the_company_but_not_to_another_account() {
             let (browser, _) = nova.member(&app, email).await;
             nova.own(&browser, email, SandboxRights::Seller).await;
         }
+        // What somebody let in who is not of the company any more is no obstacle.
+        drop(nova.member(&app, "fue@nova.do").await);
+        let owner = app.signed_in("marta@nova.do").await;
+        let (people, user) = (format!("/admin/clients/{}/members", nova.id), app.state.users.user_by_email("fue@nova.do").await.unwrap().to_string());
+        assert_eq!(owner.post(&people, &format!("{people}/remove"), &[("user", &user)]).await.status, StatusCode::SEE_OTHER);
         let file = app.folder.path().join("nova.zip");
         backup::backup(&app.state.db, &app.clock, &file, Some(nova.id)).await.unwrap();
         let other = TestApp::start(app.backend, &[]).await;

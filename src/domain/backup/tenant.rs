@@ -51,7 +51,7 @@ pub async fn tenant_import(db: &DatabaseConnection, clock: &Clock, vault: &Vault
             ensure_own(&table.name, &columns, &batch, id)?;
             match table.name.as_str() {
                 "users" => batch = newcomers(&transaction, &columns, batch, &mut people).await?,
-                "memberships" => rename(&columns, &mut batch, &people),
+                "memberships" | "oauth_grants" => rename(&columns, &mut batch, &people),
                 _ => {}
             }
             if batch.is_empty() {
