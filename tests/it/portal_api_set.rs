@@ -12,6 +12,7 @@ use sea_orm::EntityTrait;
 use serde_json::{Value, json};
 
 use crate::support::api::{MONTH, Program, filled, query, send, templates};
+use crate::support::oauth;
 use crate::support::portal::PASSWORD;
 use crate::support::{TestApp, actor};
 
@@ -111,7 +112,9 @@ async fn what_acts_stands_in_the_audit() {
     TestApp::everywhere_with(&["--padron-rows-min", "3"], |app| async move {
         let tenant = app.tenant("Ferretería").await;
         let (member, other) = (app.member(tenant.id, "marta@ferre.do", Level::Owner).await, app.operator_named("otra@dunet.do").await);
-        drop((member, other));
+        drop(other);
+        oauth::Program::registered(&app).await.connected(&member).await;
+        let grant = oauth::grants(&app, tenant.id).await.remove(0);
         let person = async |email: &str| app.state.users.user_by_email(email).await.unwrap().to_string();
         let (marta, otra) = (person("marta@ferre.do").await, person("otra@dunet.do").await);
         app.state.tenants.plan_request(tenant.id, "basic", "más barato", &actor()).await.unwrap();
@@ -149,6 +152,7 @@ async fn what_acts_stands_in_the_audit() {
             (Method::POST, format!("{own}/tokens"), json!({ "name": "Otro" }), &["token.issue"]),
             (Method::POST, format!("{token}/rotate"), json!({ "grace_s": 60 }), &["token.rotate"]),
             (Method::POST, format!("{token}/revoke"), json!({}), &["token.revoke"]),
+            (Method::POST, format!("{own}/grants/{grant}/revoke"), json!({}), &["oauth.revoke"]),
             (Method::POST, format!("{own}/members"), json!({ "email": "luis@ferre.do", "level": "viewer" }), &["link.make"]),
             (Method::PATCH, format!("{own}/members/{marta}"), json!({ "level": "viewer" }), &["member.edit"]),
             (Method::DELETE, format!("{own}/members/{marta}"), json!({}), &["member.remove"]),

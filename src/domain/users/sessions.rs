@@ -80,12 +80,12 @@ impl Users {
     }
 
     async fn session_user(&self, hash: String, used: bool) -> Result<Option<User>, UserError> {
-        let Some(session) = sessions::Entity::find_by_id(hash).one(&self.db).await? else { return Ok(None) };
+        let found = sessions::Entity::find_by_id(hash).find_also_related(users::Entity).one(&self.db).await?;
+        let Some((session, Some(user))) = found else { return Ok(None) };
         let now = self.clock.now();
-        if !session.second_factor_done || now >= self.session_end(&session) {
+        if !session.second_factor_done || now >= self.session_end(&session) || user.status != "active" {
             return Ok(None);
         }
-        let Some(user) = users::Entity::find_by_id(session.user_id).filter(users::Column::Status.eq("active")).one(&self.db).await? else { return Ok(None) };
         if used && (now - session.last_seen_at).num_seconds() >= SEEN_EVERY_S {
             let seen = sessions::Entity::update_many().col_expr(sessions::Column::LastSeenAt, sea_orm::sea_query::Expr::value(now));
             seen.filter(sessions::Column::Hash.eq(session.hash.clone())).exec(&self.db).await?;

@@ -383,8 +383,9 @@ pub(in crate::admin::pages) fn shown(cx: &Cx, token: Option<&SecretString>, chos
 
 /// At which address a program asks; none for one that only signs in, or that is not in the register.
 pub(super) fn door(key: &str) -> Option<Door> {
-    let program = PROGRAMS.iter().find(|program| program.key == key && program.entry == Entry::Token)?;
-    let general = program.pastes.iter().any(|(_, text)| text.contains(MCP));
+    let program = PROGRAMS.iter().find(|program| program.key == key && program.entry != Entry::SignIn)?;
+    // The address of who may sign in too is that of both; a token's own is pasted where it is known to fit.
+    let general = !program.pastes.iter().any(|(_, text)| text.contains(URL));
     Some(if general { Door::General } else { Door::Token })
 }
 
