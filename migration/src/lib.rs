@@ -16,6 +16,7 @@ mod m20261128_000012_statement_invoices;
 mod m20261128_000013_rare_rows;
 mod m20261128_000021_tool_default;
 mod m20261128_000022_approvals;
+mod m20261128_000031_personal_odoo;
 pub mod rollups;
 mod tables;
 
@@ -41,6 +42,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261128_000013_rare_rows::Migration),
             Box::new(m20261128_000021_tool_default::Migration),
             Box::new(m20261128_000022_approvals::Migration),
+            Box::new(m20261128_000031_personal_odoo::Migration),
         ]
     }
 }

@@ -9,7 +9,7 @@ use url::Url;
 use super::{Out, known_tool, open, secret};
 use crate::config::Config;
 use crate::domain::audit::Actor;
-use crate::domain::tenants::{NewOdoo, NewTenant, Tenant, TenantEdit, WritePolicy};
+use crate::domain::tenants::{NewOdoo, NewTenant, PersonalPolicy, Tenant, TenantEdit, WritePolicy};
 use crate::ids::TenantId;
 use crate::odoo::ProtocolChoice;
 use crate::text::Language;
@@ -103,6 +103,9 @@ pub struct EditArgs {
     /// Requests per second its Odoo likes: a number, 0 for as fast as it answers, or auto (1 for Odoo Online).
     #[arg(long, value_name = "N|auto", value_parser = pace)]
     odoo_requests_per_second: Option<Pace>,
+    /// Whether its people use an Odoo user of their own: off, allowed or required. Off removes what they stored.
+    #[arg(long, value_name = "off|allowed|required", value_parser = personal)]
+    odoo_personal: Option<PersonalPolicy>,
     /// es or en.
     #[arg(long)]
     language: Option<Language>,
@@ -120,6 +123,10 @@ fn pace(text: &str) -> Result<Pace, String> {
         "auto" => Ok(Pace(None)),
         number => number.parse().map(|pace| Pace(Some(pace))).map_err(|_| "a whole number or auto".to_owned()),
     }
+}
+
+fn personal(text: &str) -> Result<PersonalPolicy, String> {
+    PersonalPolicy::known(text).ok_or_else(|| "off, allowed or required".to_owned())
 }
 
 /// Runs it.
@@ -171,6 +178,7 @@ pub(super) async fn run(command: TenantCommand, config: &Config, out: Out) -> an
                 odoo_secret: args.odoo_secret_file.as_deref().map(secret).transpose()?,
                 odoo_protocol: args.odoo_protocol,
                 odoo_requests_per_second: args.odoo_requests_per_second.map(|pace| pace.0),
+                odoo_personal: args.odoo_personal,
                 language: args.language,
                 timezone: None,
                 write_policy: args.write_policy.as_deref().map(WritePolicy::parse),
@@ -202,7 +210,7 @@ fn shown(tenant: &Tenant) -> Value {
     let tools: Vec<&str> = TOOLS.iter().map(|tool| tool.facts().name).filter(|name| tenant.permit(name).is_some()).collect();
     json!({
         "id": tenant.id, "name": tenant.name, "rnc": tenant.rnc, "plan": tenant.plan.code, "status": status(tenant), "language": tenant.language.as_str(),
-        "timezone": tenant.timezone.name(), "write_policy": tenant.write_policy.as_str(), "tools": tools,
+        "timezone": tenant.timezone.name(), "write_policy": tenant.write_policy.as_str(), "odoo_personal": tenant.odoo_personal.as_str(), "tools": tools,
         "odoo": tenant.odoo.as_ref().map(|odoo| json!({ "url": odoo.url, "database": odoo.database, "user": odoo.login, "protocol": odoo.protocol.to_string(), "requests_per_second": tenant.odoo_requests_per_second })),
     })
 }

@@ -41,29 +41,60 @@ pub enum Sample {
     Clinic,
 }
 
-/// One Odoo server with one database, one company and one user. All state is in memory.
+/// What a user of a sandbox may do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SandboxRights {
+    /// What the sandbox's first user may.
+    Seller,
+    /// An internal user outside of the sales groups: orders are closed to it.
+    NoSales,
+}
+
+/// A user: who one is with a key or a password.
+#[derive(Debug, Clone)]
+struct Account {
+    uid: i64,
+    login: String,
+    api_key: SecretString,
+    password: SecretString,
+    rights: SandboxRights,
+}
+
+/// One Odoo server with one database, one company and one user, to which others can be added. All state is in memory.
 #[derive(Debug)]
 pub struct SandboxOdoo {
     store: Mutex<Store>,
     clock: Clock,
     database: String,
-    api_key: SecretString,
-    password: SecretString,
+    first: Account,
+    others: Mutex<Vec<Account>>,
 }
 
 impl SandboxOdoo {
-    /// The only login.
+    /// The first user's login.
     const LOGIN: &'static str = "agente@demo";
 
     /// A company called `company` with the records of `sample`. Every call makes a new API key and a new password; dates
     /// follow `clock`.
     #[must_use]
     pub fn new(sample: Sample, company: &str, clock: Clock) -> SandboxOdoo {
-        let random = || Uuid::new_v4().simple().to_string();
-        // Odoo's own keys are 40 hexadecimal digits.
-        let api_key = format!("{}{}", random(), &random()[..8]);
         let store = Mutex::new(sample::fill(sample, company, clock.now()));
-        SandboxOdoo { store, clock, database: slug(company), api_key: api_key.into(), password: random().into() }
+        let first = Account::new(sample::USER, Self::LOGIN, SandboxRights::Seller);
+        SandboxOdoo { store, clock, database: slug(company), first, others: Mutex::default() }
+    }
+
+    /// Adds an internal user of that login: its id and its API key.
+    pub fn user_add(&self, login: &str, rights: SandboxRights) -> (i64, SecretString) {
+        let uid = sample::user_add(&mut self.store.lock().unwrap_or_else(PoisonError::into_inner), login, self.clock.now());
+        let account = Account::new(uid, login, rights);
+        let key = account.api_key.clone();
+        self.others.lock().unwrap_or_else(PoisonError::into_inner).push(account);
+        (uid, key)
+    }
+
+    /// Takes a user's API key and password away, as its owner does who renews them: they open nothing any more.
+    pub fn user_close(&self, uid: i64) {
+        self.others.lock().unwrap_or_else(PoisonError::into_inner).retain(|account| account.uid != uid);
     }
 
     /// A hardware and office shop, on the machine's clock.
@@ -92,13 +123,13 @@ impl SandboxOdoo {
     /// The user's API key: a bearer for JSON-2, a password for the RPC wires.
     #[must_use]
     pub fn api_key(&self) -> &str {
-        self.api_key.expose_secret()
+        self.first.api_key.expose_secret()
     }
 
     /// The user's password; only the RPC wires take it.
     #[must_use]
     pub fn password(&self) -> &str {
-        self.password.expose_secret()
+        self.first.password.expose_secret()
     }
 
     /// The name of the database, made from the company's.
@@ -113,24 +144,43 @@ impl SandboxOdoo {
         sample::USER
     }
 
-    fn is_api_key(&self, given: &str) -> bool {
-        given == self.api_key()
+    /// Whose API key that is.
+    fn key_holder(&self, given: &str) -> Option<Account> {
+        self.account(|account| given == account.api_key.expose_secret())
     }
 
-    /// Password or key: the RPC wires take both.
-    fn is_secret(&self, given: &str) -> bool {
-        given == self.password() || self.is_api_key(given)
+    /// The user of whom that holds.
+    fn account(&self, holds: impl Fn(&Account) -> bool) -> Option<Account> {
+        if holds(&self.first) {
+            return Some(self.first.clone());
+        }
+        self.others.lock().unwrap_or_else(PoisonError::into_inner).iter().find(|account| holds(account)).cloned()
     }
 
-    /// Works on the records under the lock, as the sandbox's user. Never held across an `.await`: this is no async code.
-    fn with_env<T>(&self, context: Row, work: impl FnOnce(&mut Env<'_>) -> T) -> T {
+    /// Works on the records under the lock, as that user. Never held across an `.await`: this is no async code.
+    fn with_env<T>(&self, account: &Account, context: Row, work: impl FnOnce(&mut Env<'_>) -> T) -> T {
         let mut store = self.store.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut env = Env { store: &mut store, context, uid: self.uid(), now: self.clock.now() };
+        let mut env = Env { store: &mut store, context, uid: account.uid, rights: account.rights, now: self.clock.now() };
         work(&mut env)
     }
 
     fn with_store<T>(&self, work: impl FnOnce(&Store) -> T) -> T {
         work(&self.store.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+impl Account {
+    /// With a new key and a new password.
+    fn new(uid: i64, login: &str, rights: SandboxRights) -> Self {
+        let random = || Uuid::new_v4().simple().to_string();
+        // Odoo's own keys are 40 hexadecimal digits.
+        let api_key = format!("{}{}", random(), &random()[..8]);
+        Self { uid, login: login.to_owned(), api_key: api_key.into(), password: random().into(), rights }
+    }
+
+    /// Password or key: the RPC wires take both.
+    fn is_secret(&self, given: &str) -> bool {
+        given == self.password.expose_secret() || given == self.api_key.expose_secret()
     }
 }
 

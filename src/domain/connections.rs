@@ -1,4 +1,5 @@
-//! Warm Odoo clients, one per tenant: built once however many calls wait for it, dropped when unused or when the tenant is edited.
+//! Warm Odoo clients, one per tenant and one for each member who has an Odoo user of their own: built once however many calls wait for it, dropped
+//! when unused or when the tenant is edited. All of a tenant go through its one lane: its places, its breaker and its pace are the company's.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -12,17 +13,23 @@ use tokio::time::Instant;
 
 use super::epochs::Epochs;
 use super::lanes::Lanes;
-use super::tenants::{Tenant, Tenants};
+use super::tenants::{OdooSettings, PersonalOdoo, Tenant, Tenants};
+use super::users::TenantAccess;
 use crate::clock::instant;
-use crate::ids::TenantId;
+use crate::ids::{TenantId, UserId};
 pub use crate::odoo::OdooConfig;
 use crate::odoo::address::check_url;
-use crate::odoo::{AddressPolicy, CallMeter, OdooClient, OdooError, OdooLimits, OdooTraffic, ProtocolChoice};
+use crate::odoo::{AddressPolicy, CallMeter, OdooClient, OdooError, OdooErrorKind, OdooLimits, OdooTraffic, ProtocolChoice};
 
 /// How long facts about a tenant's Odoo (installed apps, field lists) are kept, seconds.
 const FACTS_TTL_S: u64 = 300;
 /// A warm client is made anew after so long, seconds: an Odoo may have been upgraded or restored meanwhile.
 const CONNECTION_TTL_S: u64 = 3600;
+/// A member's credentials that Odoo refused are not tried again for so long, seconds, unless they are given anew: Odoo counts wrong log-ins by
+/// the address they come from, which is everybody's, and then lets nobody of that address in.
+const REFUSED_TTL_S: u64 = 300;
+/// Refusals remembered.
+const REFUSED_MAX: u64 = 10_000;
 
 /// Why there is no client.
 #[derive(Debug, thiserror::Error)]
@@ -79,16 +86,24 @@ pub struct OdooDraft {
     pub protocol: ProtocolChoice,
 }
 
+/// What a client is built from: the tenant, its last edit and when it was last forgotten; of a member's, whose and when it was given. A client that
+/// was being built from older settings can never be found by a caller who knows better, and what is no longer asked for goes by idleness.
+type Version = (TenantId, DateTime<Utc>, u64, Option<(UserId, DateTime<Utc>)>);
+/// And when this one client was last forgotten.
+type Key = (Version, u64);
+
 /// The connections of all tenants. Cheap to clone.
 #[derive(Clone)]
 pub struct Connections {
     tenants: Tenants,
     addresses: AddressPolicy,
     limits: OdooLimits,
-    /// Keyed by the tenant, its last edit and when it was last forgotten: a client that was being built from older settings can never be
-    /// found by a caller who knows better, and what is no longer asked for goes by idleness.
-    warm: Cache<(TenantId, DateTime<Utc>, u64), Arc<Connection>>,
+    warm: Cache<Key, Arc<Connection>>,
+    /// Members' credentials that Odoo refused.
+    refused: Cache<Version, OdooError>,
     epochs: Epochs,
+    /// Of a single client of a tenant: the company's, or a member's.
+    own_epochs: Epochs<(TenantId, Option<UserId>)>,
     lanes: Lanes,
     traffic: Arc<OdooTraffic>,
 }
@@ -98,21 +113,44 @@ impl Connections {
     #[must_use]
     pub fn new(tenants: Tenants, addresses: AddressPolicy, limits: OdooLimits, lanes: Lanes, connections_max: u64, idle_s: u64) -> Self {
         let warm = Cache::builder().max_capacity(connections_max).time_to_idle(Duration::from_secs(idle_s)).time_to_live(Duration::from_secs(CONNECTION_TTL_S)).build();
-        Self { tenants, addresses, limits, warm, epochs: Epochs::default(), lanes, traffic: Arc::default() }
+        let refused = Cache::builder().max_capacity(REFUSED_MAX).time_to_live(Duration::from_secs(REFUSED_TTL_S)).build();
+        Self { tenants, addresses, limits, warm, refused, epochs: Epochs::default(), own_epochs: Epochs::default(), lanes, traffic: Arc::default() }
     }
 
-    /// The tenant's warm client; the first of several waiting calls builds it, the others get the same result.
+    /// The tenant's warm client, or that of one of its members; the first of several waiting calls builds it, the others get the same result.
     ///
     /// # Errors
-    /// See [`ConnectionError`]. A failure is not remembered.
-    pub async fn get(&self, tenant: &Tenant) -> Result<Arc<Connection>, Arc<ConnectionError>> {
-        let key = (tenant.id, tenant.edited_at, self.epochs.forgotten_at(tenant.id));
-        self.warm.try_get_with(key, self.build(tenant)).await
+    /// See [`ConnectionError`]. A failure is not remembered, but that Odoo refused a member's credentials.
+    pub async fn get(&self, tenant: &Tenant, own: Option<&PersonalOdoo>) -> Result<Arc<Connection>, Arc<ConnectionError>> {
+        let version: Version = (tenant.id, tenant.edited_at, self.epochs.forgotten_at(tenant.id), own.map(|own| (own.user, own.saved_at)));
+        let key = (version, self.own_epochs.forgotten_at((tenant.id, own.map(|own| own.user))));
+        if let Some(found) = self.warm.get(&key).await {
+            return Ok(found);
+        }
+        if own.is_some()
+            && let Some(refusal) = self.refused.get(&version).await
+        {
+            return Err(Arc::new(ConnectionError::Odoo(refusal)));
+        }
+        let built = self.warm.try_get_with(key, self.build(tenant, own)).await;
+        if own.is_some()
+            && let Err(error) = &built
+            && let ConnectionError::Odoo(refusal) = &**error
+            && refusal.kind == OdooErrorKind::BadCredentials
+        {
+            self.refused.insert(version, refusal.clone()).await;
+        }
+        built
     }
 
-    /// Forgets a tenant's client: the next call builds a new one from the settings as they are then.
+    /// Forgets a tenant's clients, its members' too: the next call builds a new one from the settings as they are then.
     pub fn forget(&self, tenant: TenantId) {
         self.epochs.forget(tenant);
+    }
+
+    /// Forgets one client of a tenant, the company's or a member's; the others stay warm.
+    pub fn forget_one(&self, tenant: TenantId, member: Option<UserId>) {
+        self.own_epochs.forget((tenant, member));
     }
 
     /// Requests to all Odoos, for the metrics.
@@ -159,15 +197,27 @@ impl Connections {
     pub fn config(&self, tenant: &Tenant) -> Result<OdooConfig, ConnectionError> {
         let settings = tenant.odoo.as_ref().ok_or(ConnectionError::NotConfigured)?;
         let secret = self.tenants.odoo_secret(tenant, settings).map_err(|error| ConnectionError::Internal(error.to_string()))?;
-        Ok(OdooConfig {
-            url: settings.url.clone(),
-            database: settings.database.clone(),
-            login: settings.login.clone(),
-            secret,
-            protocol: settings.protocol,
-            limits: self.limits,
-            addresses: self.addresses,
-        })
+        Ok(self.config_as(settings, settings.login.clone(), secret))
+    }
+
+    /// How a member would be connected to it with what they typed; without a secret the one they saved is taken.
+    ///
+    /// # Errors
+    /// The company has no Odoo, there is no saved secret, or it does not open.
+    pub async fn config_own(&self, access: &TenantAccess, tenant: &Tenant, login: String, secret: Option<SecretString>) -> Result<OdooConfig, ConnectionError> {
+        let settings = tenant.odoo.as_ref().ok_or(ConnectionError::NotConfigured)?;
+        let secret = match secret {
+            Some(secret) => secret,
+            None => {
+                let saved = self.tenants.personal_odoo_saved(access, tenant).await.map_err(|error| ConnectionError::Internal(error.to_string()))?;
+                saved.ok_or(ConnectionError::NotConfigured)?
+            }
+        };
+        Ok(self.config_as(settings, login, secret))
+    }
+
+    fn config_as(&self, settings: &OdooSettings, login: String, secret: SecretString) -> OdooConfig {
+        OdooConfig { url: settings.url.clone(), database: settings.database.clone(), login, secret, protocol: settings.protocol, limits: self.limits, addresses: self.addresses }
     }
 
     /// The same for settings that are not saved yet. Without a secret the saved one is taken, but only for the server it was given for.
@@ -183,10 +233,18 @@ impl Connections {
         Ok(OdooConfig { url: draft.url, database: draft.database, login: draft.login, secret, protocol: draft.protocol, limits: self.limits, addresses: self.addresses })
     }
 
-    async fn build(&self, tenant: &Tenant) -> Result<Arc<Connection>, ConnectionError> {
+    async fn build(&self, tenant: &Tenant, own: Option<&PersonalOdoo>) -> Result<Arc<Connection>, ConnectionError> {
+        let config = match (own, &tenant.odoo) {
+            (Some(own), Some(settings)) => {
+                let secret = self.tenants.personal_odoo_secret(tenant, own).map_err(|error| ConnectionError::Internal(error.to_string()))?;
+                self.config_as(settings, own.login.clone(), secret)
+            }
+            _ => self.config(tenant)?,
+        };
         let meter = Arc::new(CallMeter::counted_in(&self.traffic));
-        let client = OdooClient::connect_through(self.config(tenant)?, Some(self.lanes.get(tenant)), meter).await.map_err(ConnectionError::Odoo)?;
-        tracing::info!(tenant.id = %tenant.id, odoo.version = %client.version().text, odoo.protocol = ?client.protocol(), "connected to the tenant's Odoo");
+        let client = OdooClient::connect_through(config, Some(self.lanes.get(tenant)), meter).await.map_err(ConnectionError::Odoo)?;
+        let as_member = own.is_some();
+        tracing::info!(tenant.id = %tenant.id, odoo.version = %client.version().text, odoo.protocol = ?client.protocol(), as_member, "connected to the tenant's Odoo");
         Ok(Arc::new(Connection { client, facts: Mutex::default() }))
     }
 }

@@ -2,6 +2,7 @@
 //! was being loaded at that moment. (A cache's own invalidation cannot promise that for entries that are still on their way in.)
 
 use std::collections::HashMap;
+use std::hash::Hash;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::ids::TenantId;
@@ -9,21 +10,27 @@ use crate::ids::TenantId;
 /// Tenants remembered one by one; beyond that all of them are forgotten at once, which is safe.
 const TENANTS_MAX: usize = 100_000;
 
-/// Counts the moments at which tenants were forgotten. Cheap to clone; clones count together.
-#[derive(Clone, Debug, Default)]
-pub struct Epochs {
-    state: Arc<Mutex<State>>,
+/// Counts the moments at which tenants (or parts of them: keys that begin with one) were forgotten. Cheap to clone; clones count together.
+#[derive(Clone, Debug)]
+pub struct Epochs<K = TenantId> {
+    state: Arc<Mutex<State<K>>>,
 }
 
-#[derive(Debug, Default)]
-struct State {
+#[derive(Debug)]
+struct State<K> {
     now: u64,
     /// For tenants that are not in the map.
     floor: u64,
-    forgotten: HashMap<TenantId, u64>,
+    forgotten: HashMap<K, u64>,
 }
 
-impl Epochs {
+impl<K> Default for Epochs<K> {
+    fn default() -> Self {
+        Self { state: Arc::new(Mutex::new(State { now: 0, floor: 0, forgotten: HashMap::new() })) }
+    }
+}
+
+impl<K: Copy + Eq + Hash> Epochs<K> {
     /// The present: to be read *before* something is loaded, and kept with it.
     #[must_use]
     pub fn now(&self) -> u64 {
@@ -31,7 +38,7 @@ impl Epochs {
     }
 
     /// Nothing learnt about that tenant until now is to be believed.
-    pub fn forget(&self, tenant: TenantId) {
+    pub fn forget(&self, tenant: K) {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         state.now += 1;
         let now = state.now;
@@ -44,14 +51,14 @@ impl Epochs {
 
     /// When that tenant was last forgotten.
     #[must_use]
-    pub fn forgotten_at(&self, tenant: TenantId) -> u64 {
+    pub fn forgotten_at(&self, tenant: K) -> u64 {
         let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         state.forgotten.get(&tenant).copied().unwrap_or(state.floor)
     }
 
     /// Whether what was loaded in that epoch is still to be believed.
     #[must_use]
-    pub fn holds(&self, tenant: TenantId, epoch: u64) -> bool {
+    pub fn holds(&self, tenant: K, epoch: u64) -> bool {
         self.forgotten_at(tenant) <= epoch
     }
 }
@@ -62,7 +69,7 @@ mod tests {
 
     #[test]
     fn what_was_being_loaded_is_forgotten_too() {
-        let epochs = Epochs::default();
+        let epochs = Epochs::<TenantId>::default();
         let (a, b) = (TenantId::new(), TenantId::new());
         let before = epochs.now();
         epochs.forget(a);

@@ -50,6 +50,39 @@ impl WritePolicy {
     }
 }
 
+/// Whether the people of a tenant use an Odoo user of their own, where they let an agent in.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum PersonalPolicy {
+    /// Everybody uses the company's.
+    #[default]
+    Off,
+    /// Who stored their own uses it, the others the company's.
+    Allowed,
+    /// Who stored none cannot use Odoo through an agent that they let in.
+    Required,
+}
+
+impl PersonalPolicy {
+    /// Every policy.
+    pub const ALL: [Self; 3] = [Self::Off, Self::Allowed, Self::Required];
+
+    /// As stored.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Off => "off",
+            Self::Allowed => "allowed",
+            Self::Required => "required",
+        }
+    }
+
+    /// The policy of that word.
+    #[must_use]
+    pub fn known(text: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|policy| policy.as_str() == text)
+    }
+}
+
 /// How a tenant may use one tool.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Permit {
@@ -96,6 +129,8 @@ pub struct Tenant {
     pub odoo: Option<OdooSettings>,
     /// Requests per second its Odoo likes; none goes by its address, 0 is no limit.
     pub odoo_requests_per_second: Option<u32>,
+    /// Whether its people use an Odoo user of their own.
+    pub odoo_personal: PersonalPolicy,
     /// When it was last edited, UTC.
     pub edited_at: DateTime<Utc>,
     /// Counts edits.
@@ -183,6 +218,8 @@ impl Tenant {
             write_policy,
             odoo,
             odoo_requests_per_second: client.odoo_requests_per_second.and_then(|pace| u32::try_from(pace).ok()),
+            // A word that is not known is nobody's permission to use the company's user.
+            odoo_personal: PersonalPolicy::known(&client.odoo_personal).unwrap_or(PersonalPolicy::Required),
             edited_at: client.updated_at,
             version: client.version,
             tool_calls_per_hour: u32::try_from(client.tool_calls_per_hour).unwrap_or_default(),

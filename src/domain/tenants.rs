@@ -10,7 +10,7 @@ use url::Url;
 
 use super::audit::{self, Actor, Change};
 use super::plans::Plan;
-pub use super::tenant::{OdooSettings, Permit, TOOL_CALLS_PER_HOUR_DEFAULT, Tenant, WritePolicy};
+pub use super::tenant::{OdooSettings, Permit, PersonalPolicy, TOOL_CALLS_PER_HOUR_DEFAULT, Tenant, WritePolicy};
 use super::vault::{Sealed, Vault, VaultError};
 use crate::clock::Clock;
 use crate::db::{
@@ -25,6 +25,7 @@ use crate::text::Language;
 
 mod add;
 mod error;
+mod personal;
 mod plan_request;
 mod registry;
 mod remove;
@@ -32,6 +33,9 @@ mod tools;
 
 use error::invalid;
 pub use error::{TenantError, TenantFault};
+use personal::forget_everybodys;
+pub(super) use personal::forget_of_person;
+pub use personal::{NewPersonalOdoo, PersonalOdoo, PersonalView};
 pub use plan_request::PlanRequest;
 pub use registry::{Registered, registered, rnc_formatted};
 pub use tools::ToolSetting;
@@ -110,6 +114,8 @@ pub struct TenantEdit {
     pub odoo_protocol: Option<ProtocolChoice>,
     /// Requests per second its Odoo likes; the inner none goes by its address, 0 is no limit.
     pub odoo_requests_per_second: Option<Option<u32>>,
+    /// Whether its people use an Odoo user of their own; switched off, what they stored is removed.
+    pub odoo_personal: Option<PersonalPolicy>,
     /// Language.
     pub language: Option<Language>,
     /// Zone.
@@ -195,6 +201,7 @@ impl Tenants {
             return Err(TenantError::Stale);
         }
         let before = public_json(&client);
+        let server = personal::server(&client);
         let mut row = client;
         row.version += 1;
         if let Some(name) = edit.name {
@@ -216,6 +223,7 @@ impl Tenants {
         row.odoo_login = edit.odoo_login.or(row.odoo_login);
         row.odoo_protocol = edit.odoo_protocol.map_or(row.odoo_protocol, |protocol| protocol.to_string());
         row.odoo_requests_per_second = edit.odoo_requests_per_second.map_or(row.odoo_requests_per_second, |pace| pace.map(|pace| i32::try_from(pace).unwrap_or(i32::MAX)));
+        row.odoo_personal = edit.odoo_personal.map_or(row.odoo_personal, |policy| policy.as_str().to_owned());
         row.language = edit.language.map_or(row.language, |language| language.as_str().to_owned());
         row.timezone = edit.timezone.map_or(row.timezone, |zone| zone.name().to_owned());
         row.write_policy = edit.write_policy.map_or(row.write_policy, |policy| policy.as_str().to_owned());
@@ -228,6 +236,13 @@ impl Tenants {
         let mut after = public_json(&row);
         if edit.odoo_secret.is_some() {
             after["odoo_secret"] = json!("replaced");
+        }
+        // What people stored was for that server and database, and is sent to no other.
+        if personal::server(&row) != server || row.odoo_personal == PersonalPolicy::Off.as_str() {
+            let forgotten = forget_everybodys(&transaction, id).await?;
+            if forgotten > 0 {
+                after["odoo_personal_forgotten"] = json!(forgotten);
+            }
         }
         row.into_active_model().reset_all().update(&transaction).await?;
         let change = Change { tenant: Some(id), action: "tenant.edit", subject: id.to_string(), before: Some(before), after: Some(after) };
@@ -370,6 +385,6 @@ fn public_json(row: &clients::Model) -> Value {
     json!({
         "name": row.name, "rnc": row.rnc, "status": row.status, "plan": row.plan_code, "language": row.language, "timezone": row.timezone,
         "write_policy": row.write_policy, "odoo_url": row.odoo_url, "odoo_database": row.odoo_database, "odoo_login": row.odoo_login,
-        "odoo_protocol": row.odoo_protocol, "tool_calls_per_hour": row.tool_calls_per_hour,
+        "odoo_protocol": row.odoo_protocol, "odoo_personal": row.odoo_personal, "tool_calls_per_hour": row.tool_calls_per_hour,
     })
 }

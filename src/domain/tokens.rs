@@ -33,8 +33,8 @@ mod memory;
 mod text;
 mod used;
 
-pub use caller::Caller;
 use caller::CallerInner;
+pub use caller::{Caller, OdooAs};
 pub use list::TokenPage;
 pub use memory::TokenMemory;
 pub use text::well_formed;

@@ -55,6 +55,7 @@ impl Dispatcher {
             Err(error) => return Ok(Approval::Failed(ToolError::internal(error))),
         };
         let deadline = instant() + parts.deadline;
+        let asker = caller.clone();
         let cx = ToolCx::new(ToolCxParts {
             caller,
             connections: parts.connections.clone(),
@@ -73,8 +74,8 @@ impl Dispatcher {
                 let mine = approvals.answer(access, id, &answer.to_value()).await?;
                 return Ok(if mine { Approval::Nothing } else { Approval::Taken });
             }
-            Err(error) => {
-                self.look_anew(access.tenant(), &error);
+            Err(mut error) => {
+                self.look_anew(&asker, &mut error);
                 return Ok(Approval::Failed(error));
             }
         };
@@ -92,8 +93,8 @@ impl Dispatcher {
             Ok(Carried::Written(_)) => Ok(Approval::Done),
             Ok(Carried::Taken) => Ok(Approval::Taken),
             Err(error) if error.outcome_unknown || error.code == Code::ResultadoDesconocido => Ok(Approval::Unknown(reference)),
-            Err(error) => {
-                self.look_anew(access.tenant(), &error);
+            Err(mut error) => {
+                self.look_anew(&asker, &mut error);
                 Ok(Approval::Failed(error))
             }
         }

@@ -13,7 +13,7 @@ use crate::clock::Clock;
 use crate::dgii::Padron;
 use crate::domain::connections::{Connection, ConnectionError, Connections};
 use crate::domain::limits::QuotaView;
-use crate::domain::tokens::Caller;
+use crate::domain::tokens::{Caller, OdooAs};
 use crate::odoo::{CallMeter, OdooClient, Urgency};
 use crate::text::{Language, fill};
 
@@ -192,8 +192,14 @@ impl ToolCx {
     }
 
     async fn connection(&self) -> Result<Arc<Connection>, ToolError> {
+        let caller = &self.inner.caller;
+        let own = match caller.odoo_as() {
+            OdooAs::Company => None,
+            OdooAs::Member(own) => Some(own),
+            OdooAs::Nobody => return Err(ToolError::new(Code::OdooPropioFalta)),
+        };
         // The first call of a cold tenant logs in; that too must end by the deadline, whatever Odoo does.
-        let get = self.inner.connections.get(self.inner.caller.tenant());
+        let get = self.inner.connections.get(caller.tenant(), own);
         match tokio::time::timeout_at(self.inner.deadline, get).await {
             Ok(Ok(connection)) => Ok(connection),
             Ok(Err(error)) => match &*error {

@@ -19,9 +19,9 @@ use crate::dgii::Padron;
 use crate::domain::connections::Connections;
 use crate::domain::limits::{Limits, QuotaView, Refused};
 use crate::domain::tenants::Permit;
-use crate::domain::tokens::Caller;
+use crate::domain::tokens::{Caller, OdooAs};
 use crate::domain::usage::{OpenRecord, Outcome, UsageRecord};
-use crate::ids::{TenantId, UsageId};
+use crate::ids::UsageId;
 use crate::odoo::CallMeter;
 
 /// Agents' names are cut here, characters.
@@ -93,10 +93,10 @@ impl Dispatcher {
         record.begin(self.open(tool.facts().name, &request));
         let meter = Arc::new(CallMeter::counted_in(self.parts.connections.traffic()));
         let cancelled = request.cancelled.clone();
-        let tenant = request.caller.tenant().id;
-        let result = self.run(tool, permit, request, Arc::clone(&meter)).await;
-        if let Err(error) = &result {
-            self.look_anew(tenant, error);
+        let caller = request.caller.clone();
+        let mut result = self.run(tool, permit, request, Arc::clone(&meter)).await;
+        if let Err(error) = &mut result {
+            self.look_anew(&caller, error);
         }
         record.fill(|record| {
             record.odoo_us = meter.micros.load(Ordering::Relaxed);
@@ -115,10 +115,18 @@ impl Dispatcher {
         Ok(result)
     }
 
-    /// The warm client may be at fault (a key renewed in Odoo, a database restored): the next call looks anew.
-    pub(super) fn look_anew(&self, tenant: TenantId, error: &ToolError) {
-        if matches!(error.code, Code::OdooCredenciales | Code::OdooBaseDatos | Code::NoEsOdoo) {
-            self.parts.connections.forget(tenant);
+    /// The warm client may be at fault (a key renewed in Odoo, a database restored): the next call looks anew. Credentials are one client's: a
+    /// member's own that are refused are their affair, and are told as such.
+    pub(super) fn look_anew(&self, caller: &Caller, error: &mut ToolError) {
+        let (tenant, connections) = (caller.tenant().id, &self.parts.connections);
+        match (error.code, caller.odoo_as()) {
+            (Code::OdooCredenciales, OdooAs::Member(own)) => {
+                error.code = Code::OdooPropioRechazado;
+                connections.forget_one(tenant, Some(own.user));
+            }
+            (Code::OdooCredenciales, _) => connections.forget_one(tenant, None),
+            (Code::OdooBaseDatos | Code::NoEsOdoo, _) => connections.forget(tenant),
+            _ => {}
         }
     }
 

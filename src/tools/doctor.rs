@@ -6,7 +6,7 @@ use std::collections::{BTreeSet, HashMap};
 use serde_json::{Map, json};
 
 use super::TOOLS;
-use super::error::ToolError;
+use super::error::{Code, ToolError};
 use crate::clock::instant;
 use crate::domain::tenants::Tenant;
 use crate::odoo::probe::probe_each;
@@ -152,6 +152,8 @@ pub enum Place {
     Shell,
     /// Change a form of the portal, or ask somebody: sentences of `portal.doctor`.
     Page,
+    /// The same, about an Odoo user of the reader's own.
+    OwnPage,
 }
 
 /// Who reads, and about whom.
@@ -181,7 +183,10 @@ impl Reader {
     /// What happened in the reader's language, and Odoo's (or the network's) own words behind it.
     fn failed(&self, name: &'static str, error: OdooError, took_ms: u64) -> Step {
         let (remedy, own) = (self.remedy(&error.kind), error.message.clone());
-        let code = ToolError::from(error).code;
+        let code = match ToolError::from(error).code {
+            Code::OdooCredenciales if self.place == Place::OwnPage => Code::OdooPropioRechazado,
+            code => code,
+        };
         let what = fill(self.language, &format!("errores.{}.mensaje", code.as_str()), &[("detalle", &own)]);
         let detail = if what.contains(&own) { what } else { format!("{what} ({own})") };
         Step { name, tool: None, ok: false, detail, took_ms, remedy: Some(remedy) }

@@ -49,6 +49,10 @@ codes! {
     PadronSinDatos = "padron_sin_datos", true;
     /// The tenant's Odoo refused the credentials.
     OdooCredenciales = "odoo_credenciales", false;
+    /// Odoo refused the credentials that the member stored.
+    OdooPropioRechazado = "odoo_propio_rechazado", false;
+    /// The company wants each person's own Odoo user, and the member stored none.
+    OdooPropioFalta = "odoo_propio_falta", false;
     /// The Odoo user lacks a right. `%{detalle}`
     OdooSinPermiso = "odoo_sin_permiso", false;
     /// Odoo refused the data. `%{detalle}`

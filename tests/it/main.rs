@@ -35,6 +35,7 @@ mod observability;
 mod odoo_real;
 mod padron;
 mod permits;
+mod personal_odoo;
 mod portal_api;
 mod portal_api_set;
 mod portal_api_story;

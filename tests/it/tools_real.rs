@@ -6,12 +6,15 @@ use std::panic::{AssertUnwindSafe, resume_unwind};
 use std::sync::Arc;
 
 use dunet::dgii::{IdKind, Taxpayer, sample};
-use dunet::domain::tenants::NewOdoo;
+use dunet::domain::tenants::{NewOdoo, PersonalPolicy, TenantEdit, WritePolicy};
+use dunet::domain::users::Level;
 use dunet::odoo::{AddressPolicy, OdooClient, OdooConfig, OdooLimits, ProtocolChoice};
 use futures::FutureExt;
-use secrecy::SecretString;
+use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Map, Value, json};
 
+use crate::support::mcp::McpClient;
+use crate::support::oauth::Program;
 use crate::support::odoo::{count, records};
 use crate::support::{TestApp, left_out, setting};
 
@@ -187,6 +190,67 @@ async fn a_user_without_rights_and_a_wrong_key_are_told_apart() {
             let refused = app.client(&token).fail("buscar_cliente", json!({ "consulta": "Pérez" })).await;
             assert_eq!((refused["codigo"].as_str(), refused["reintentable"].as_bool()), (Some("odoo_credenciales"), Some(false)), "{wire}: {refused}");
             assert!(!refused.to_string().contains("0123456789abcdef"), "{refused}");
+        }
+    })
+    .await;
+}
+
+/// A quotation of one product, made at once: what Odoo itself says of it.
+async fn quoted(client: &McpClient, odoo: &OdooClient, customer: &Value, product: &Value, made: &mut Vec<i64>) -> Value {
+    let quote = json!({ "cliente": customer.to_string(), "lineas": [{ "producto": format!("id:{product}") }], "clave": uuid::Uuid::new_v4().to_string() });
+    let answer = client.call("crear_cotizacion", quote).await;
+    let order = records(odoo, "sale.order", json!([["name", "=", answer["numero"]]]), &["create_uid", "user_id"]).await.remove(0);
+    made.push(order["id"].as_i64().expect("an id"));
+    order
+}
+
+async fn people(app: Arc<TestApp>, wire: ProtocolChoice, odoo: &OdooClient, made: &mut Vec<i64>) {
+    let (id, token) = app.tenant_at("Personas", user("API_", wire).expect("asked before")).await;
+    let edit = TenantEdit { write_policy: Some(WritePolicy::Direct), odoo_personal: Some(PersonalPolicy::Required), ..TenantEdit::default() };
+    app.edit(id, edit).await;
+    let page = format!("/admin/clients/{id}/odoo/mine");
+    let program = Program::registered(&app).await;
+    let mut clients = Vec::new();
+    for (prefix, email) in [("", "marta"), ("LIMITED_", "luis")] {
+        let browser = app.member(id, &format!("{email}@{wire}.do"), Level::Owner).await;
+        let (own, version) = (user(prefix, wire).expect("asked before"), browser.get(&page).await.hidden("version"));
+        let fields = [("login", own.login.as_str()), ("secret", own.secret.expose_secret()), ("version", version.as_str())];
+        let tried = browser.post(&page, &format!("{page}/test"), &fields).await;
+        assert_eq!(tried.text.contains("step-bad"), prefix == "LIMITED_", "{wire} {email}: the doctor sees what each may: {}", tried.text);
+        assert_eq!(browser.post(&page, &page, &fields).await.status, 303, "{wire} {email}");
+        clients.push(app.client(&program.connected(&browser).await.0));
+    }
+    let customers = records(odoo, "res.partner", json!([["is_company", "=", true], ["parent_id", "=", false], ["company_id", "=", false]]), &["id"]).await;
+    let (customer, product) = (&customers[0]["id"], &products(odoo).await[0]["id"]);
+    let uid = |name: &str| setting(name).expect("scripts/odoo says it").parse::<i64>().expect("a number");
+    for (client, who) in [(&clients[0], uid("ODOO_TEST_UID")), (&app.client(&token), uid("ODOO_TEST_API_UID"))] {
+        let order = quoted(client, odoo, customer, product, made).await;
+        assert_eq!(order["create_uid"][0], json!(who), "{wire}: {order}");
+    }
+    // Odoo refuses who may not sell, in its own words, and only them.
+    let quote = json!({ "cliente": customer.to_string(), "lineas": [{ "producto": format!("id:{product}") }], "clave": uuid::Uuid::new_v4().to_string() });
+    let denied = clients[1].fail("crear_cotizacion", quote).await;
+    assert_eq!((denied["codigo"].as_str(), denied["reintentable"].as_bool()), (Some("odoo_sin_permiso"), Some(false)), "{wire}: {denied}");
+    let order = quoted(&clients[0], odoo, customer, product, made).await;
+    assert_eq!(order["create_uid"][0], json!(uid("ODOO_TEST_UID")), "{wire}: {order}");
+}
+
+#[tokio::test]
+async fn odoo_names_the_person_who_let_the_agent_in() {
+    if user("API_", ProtocolChoice::Auto).is_none() {
+        return;
+    }
+    TestApp::everywhere_with(&PATIENT, |app| async move {
+        let odoo = administrator().await;
+        for wire in [ProtocolChoice::Json2, ProtocolChoice::XmlRpc] {
+            let mut made = Vec::new();
+            let story = AssertUnwindSafe(people(Arc::clone(&app), wire, &odoo, &mut made)).catch_unwind().await;
+            if !made.is_empty() {
+                odoo.call_write("sale.order", "unlink", Some(&made), Map::new()).await.expect("what was made is removed");
+            }
+            if let Err(panic) = story {
+                resume_unwind(panic);
+            }
         }
     })
     .await;

@@ -18,7 +18,7 @@ use crate::admin::Portal;
 use crate::admin::forms::Hidden;
 use crate::admin::odoo_typed::{EXAMINATION_S, Given, Typed};
 use crate::domain::connections::ConnectionError;
-use crate::domain::tenants::{ProtocolChoice, Tenant, TenantEdit};
+use crate::domain::tenants::{PersonalPolicy, ProtocolChoice, Tenant, TenantEdit};
 use crate::ids::TenantId;
 use crate::state::AppState;
 use crate::text;
@@ -33,8 +33,22 @@ pub(super) struct Connection {
     requests_per_second: Option<u32>,
     /// Whether it fails and is left alone at the moment.
     paused: bool,
+    /// Whether its people use an Odoo user of their own.
+    personal: Personal,
     /// Counts edits of the client; a change may name the one it has seen.
     version: i32,
+}
+
+/// Whether the people of a client use an Odoo user of their own, where they connect an agent. API tokens and machines use the company's.
+#[derive(Clone, Copy, Deserialize, Serialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+enum Personal {
+    /// Everybody uses the company's.
+    Off,
+    /// Who stored their own uses it, the others the company's.
+    Allowed,
+    /// Who stored none cannot use Odoo through an agent.
+    Required,
 }
 
 /// Where an Odoo is and who calls it.
@@ -88,6 +102,8 @@ pub(super) struct ConnectionNew {
     /// Requests a second, at most 1,000; absent goes by the address, 0 is no limit.
     #[schema(maximum = 1000)]
     requests_per_second: Option<u32>,
+    /// Whether its people use an Odoo user of their own; absent keeps it, `off` removes what they stored.
+    personal: Option<Personal>,
     /// The version that was seen: somebody else's newer change is then not written over (409).
     version: Option<i32>,
 }
@@ -165,6 +181,7 @@ pub(super) async fn connection_set(State(portal): State<Portal>, by: By, Path(pa
         odoo_secret: given.draft.secret,
         odoo_protocol: Some(given.draft.protocol),
         odoo_requests_per_second: Some(given.pace),
+        odoo_personal: new.personal.map(Personal::known),
         version: new.version,
         ..TenantEdit::default()
     };
@@ -231,7 +248,25 @@ async fn shown(state: &AppState, tenant: &Tenant) -> Result<Json<Connection>, Ap
         secret_saved_at,
     });
     let paused = state.connections.paused_tenants().contains(&tenant.id);
-    Ok(Json(Connection { odoo, requests_per_second: tenant.odoo_requests_per_second, paused, version: tenant.version }))
+    Ok(Json(Connection { odoo, requests_per_second: tenant.odoo_requests_per_second, paused, personal: Personal::of(tenant.odoo_personal), version: tenant.version }))
+}
+
+impl Personal {
+    fn known(self) -> PersonalPolicy {
+        match self {
+            Self::Off => PersonalPolicy::Off,
+            Self::Allowed => PersonalPolicy::Allowed,
+            Self::Required => PersonalPolicy::Required,
+        }
+    }
+
+    fn of(policy: PersonalPolicy) -> Self {
+        match policy {
+            PersonalPolicy::Off => Self::Off,
+            PersonalPolicy::Allowed => Self::Allowed,
+            PersonalPolicy::Required => Self::Required,
+        }
+    }
 }
 
 impl Wire {

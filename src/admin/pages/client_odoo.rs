@@ -1,6 +1,7 @@
 //! A client's Odoo connection: where it is, as whom, and trying it. The secret goes in and never comes back.
 
 mod live;
+pub(super) mod own;
 
 use axum::http::{HeaderMap, StatusCode, header};
 use secrecy::ExposeSecret;
@@ -14,8 +15,8 @@ use crate::admin::error::PageError;
 use crate::admin::forms::{Faults, Form, Hidden};
 use crate::admin::odoo_typed::{Given, Typed};
 use crate::domain::connections::ConnectionError;
-use crate::domain::tenants::{ProtocolChoice, Tenant, TenantEdit};
-use crate::domain::users::TenantAccess;
+use crate::domain::tenants::{PersonalPolicy, ProtocolChoice, Tenant, TenantEdit};
+use crate::domain::users::{Level, TenantAccess};
 use crate::tools::doctor::{Place, Reader};
 use live::StepView;
 
@@ -32,6 +33,9 @@ pub(super) struct OdooForm {
     protocol: String,
     /// Requests a second; empty goes by the address.
     pace: String,
+    /// Whether people use an Odoo user of their own; empty keeps it as it is.
+    #[serde(default)]
+    personal: String,
     /// The version the page was made with.
     version: i32,
 }
@@ -46,6 +50,7 @@ impl OdooForm {
             secret: Hidden::default(),
             protocol: odoo.map_or(ProtocolChoice::Auto, |odoo| odoo.protocol).to_string(),
             pace: tenant.odoo_requests_per_second.map(|pace| pace.to_string()).unwrap_or_default(),
+            personal: tenant.odoo_personal.as_str().to_owned(),
             version: tenant.version,
         }
     }
@@ -62,6 +67,9 @@ struct View<'a> {
     may_change: bool,
     action: String,
     protocols: [Choice; 4],
+    personals: Vec<Choice>,
+    /// Where the reader's own Odoo user is stored; empty when they store none here.
+    own: String,
     steps: Vec<StepView>,
 }
 
@@ -89,6 +97,7 @@ pub(super) async fn save(cx: Cx, access: TenantAccess, Form(form): Form<OdooForm
         odoo_secret: given.draft.secret,
         odoo_protocol: Some(given.draft.protocol),
         odoo_requests_per_second: Some(given.pace),
+        odoo_personal: PersonalPolicy::known(&form.personal),
         version: Some(form.version),
         ..TenantEdit::default()
     };
@@ -136,11 +145,22 @@ fn path(tenant: &Tenant) -> String {
 fn given(cx: &Cx, tenant: &Tenant, form: &OdooForm) -> Result<Given, Faults> {
     let secret = form.secret.0.expose_secret();
     let typed = Typed { url: &form.url, database: &form.database, login: &form.login, secret, protocol: &form.protocol, pace: &form.pace };
-    typed.given(cx.state(), tenant).map_err(|wrong| {
-        let mut faults = Faults::default();
-        wrong.into_iter().for_each(|(field, key)| faults.add(cx, field, key));
-        faults
-    })
+    typed
+        .given(cx.state(), tenant)
+        .map_err(|wrong| {
+            let mut faults = Faults::default();
+            wrong.into_iter().for_each(|(field, key)| faults.add(cx, field, key));
+            faults
+        })
+        .and_then(|given| {
+            let known = form.personal.is_empty() || PersonalPolicy::known(&form.personal).is_some();
+            if known { Ok(given) } else { Err(Faults::one(cx, "personal", "odoo_personal")) }
+        })
+}
+
+/// Whether that reader may store an Odoo user of their own: a member of a company that lets its people.
+fn may_have_own(access: &TenantAccess, tenant: &Tenant) -> bool {
+    access.level() != Level::Operator && tenant.odoo.is_some() && tenant.odoo_personal != PersonalPolicy::Off
 }
 
 async fn page(cx: &Cx, access: &TenantAccess, tenant: &Tenant, status: StatusCode, form: &OdooForm, faults: Faults, steps: Vec<StepView>) -> Answer {
@@ -155,6 +175,8 @@ async fn page(cx: &Cx, access: &TenantAccess, tenant: &Tenant, status: StatusCod
         may_change: access.may_change(),
         action: path(tenant),
         protocols: [protocol("auto", &cx.t("portal.odoo.protocol_auto")), protocol("json2", "JSON-2"), protocol("jsonrpc", "JSON-RPC"), protocol("xmlrpc", "XML-RPC")],
+        personals: PersonalPolicy::ALL.map(|policy| Choice { value: policy.as_str(), text: cx.t(&format!("portal.odoo.personal_{}", policy.as_str())) }).into(),
+        own: if may_have_own(access, tenant) { own::path(tenant) } else { String::new() },
         steps,
     };
     cx.page_with(status, TEMPLATE, view)

@@ -58,6 +58,9 @@ pub struct Model {
     pub version: i32,
     /// Calls an hour of a tool without a limit of its own; what the settings said when it was added.
     pub tool_calls_per_hour: i32,
+    /// Whether its people use an Odoo user of their own: `off`, `allowed` or `required`.
+    #[sea_orm(column_type = "Text")]
+    pub odoo_personal: String,
 }
 
 /// What is read together with a tenant.

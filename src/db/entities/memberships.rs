@@ -18,6 +18,14 @@ pub struct Model {
     pub role: String,
     /// UTC.
     pub created_at: DateTimeUtc,
+    /// User name of their own in the tenant's Odoo; none when they gave none.
+    #[sea_orm(column_type = "Text", nullable)]
+    pub odoo_login: Option<String>,
+    /// Its password or API key, sealed with the tenant's data key for this person.
+    #[sea_orm(column_type = "Text", nullable)]
+    pub odoo_secret_sealed: Option<String>,
+    /// When it was given, UTC.
+    pub odoo_saved_at: Option<DateTimeUtc>,
 }
 
 /// No relations are loaded through entities.

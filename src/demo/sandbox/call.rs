@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 
 pub(super) use bind::{Bound, method};
 
+use super::SandboxRights;
 use super::compute;
 use super::fault::Fault;
 use super::read::{self, Page};
@@ -25,6 +26,7 @@ pub(super) struct Env<'a> {
     pub(super) store: &'a mut Store,
     pub(super) context: Row,
     pub(super) uid: i64,
+    pub(super) rights: SandboxRights,
     pub(super) now: DateTime<Utc>,
 }
 
@@ -45,20 +47,21 @@ impl Env<'_> {
 /// # Errors
 /// `AccessError` with Odoo's text.
 pub(super) fn require(of: &Model, operation: &str) -> Result<(), Fault> {
-    if of.access.allows(operation) {
-        return Ok(());
-    }
+    if of.access.allows(operation) { Ok(()) } else { Err(refusal(of, operation)) }
+}
+
+fn refusal(of: &Model, operation: &str) -> Fault {
     let verb = match operation {
         "read" => "acceder a los",
         "write" => "modificar",
         "create" => "crear",
         _ => "eliminar",
     };
-    Err(Fault::Access(format!(
+    Fault::Access(format!(
         "No puede {verb} registros '{}' ({}).\n\nEsta operación está permitida para los siguientes grupos:\n\t- Role / Administrator\n\nPóngase en contacto con su administrador para solicitar acceso si es \
          necesario.",
         of.label, of.name
-    )))
+    ))
 }
 
 /// The model of a call.
@@ -77,6 +80,14 @@ pub(super) fn run(env: &mut Env<'_>, of: &'static Model, call: &Bound) -> Result
     let allowed = env.context.get("allowed_company_ids").and_then(Value::as_array);
     if allowed.is_some_and(|companies| companies.iter().any(|company| company.as_i64() != Some(COMPANY))) {
         return Err(Fault::Access("Access to unauthorized or invalid companies.".to_owned()));
+    }
+    if env.rights == SandboxRights::NoSales && of.name.starts_with("sale.") {
+        return match call.method.name {
+            "has_access" => Ok(json!(false)),
+            "check_access_rights" if call.named.get("raise_exception") == Some(&json!(false)) => Ok(json!(false)),
+            "create" | "web_save" => Err(refusal(of, "create")),
+            _ => Err(refusal(of, if call.method.writes { "write" } else { "read" })),
+        };
     }
     let answer = dispatch(env, of, call);
     if answer.is_ok() && call.method.writes {

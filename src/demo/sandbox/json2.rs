@@ -12,11 +12,10 @@ use super::{SandboxOdoo, call};
 /// Answers one call; the database and the content type are checked already.
 pub(super) fn call(sandbox: &SandboxOdoo, model: &str, method: &str, headers: &HeaderMap, body: &[u8]) -> Response {
     let authorization = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    match authorization.split_once(' ').filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer")) {
-        None => return unauthorized("User not authenticated, use an API Key with a Bearer Authorization header."),
-        Some((_, key)) if !sandbox.is_api_key(key.trim()) => return unauthorized("Invalid apikey"),
-        Some(_) => {}
-    }
+    let Some((_, key)) = authorization.split_once(' ').filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer")) else {
+        return unauthorized("User not authenticated, use an API Key with a Bearer Authorization header.");
+    };
+    let Some(account) = sandbox.key_holder(key.trim()) else { return unauthorized("Invalid apikey") };
     // A list, a number or nothing at all counts as "no arguments".
     let mut arguments = match serde_json::from_slice::<Value>(body) {
         Ok(Value::Object(arguments)) => arguments,
@@ -28,7 +27,7 @@ pub(super) fn call(sandbox: &SandboxOdoo, model: &str, method: &str, headers: &H
         }
     };
     let context = arguments.shift_remove("context").and_then(|context| context.as_object().cloned()).unwrap_or_default();
-    let answer = sandbox.with_env(context, |env| {
+    let answer = sandbox.with_env(&account, context, |env| {
         let of = call::find_model(model)?;
         let bound = call::method(of, method)?.bind_named(of, arguments)?;
         call::run(env, of, &bound)

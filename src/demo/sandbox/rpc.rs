@@ -88,8 +88,8 @@ fn authenticate(sandbox: &SandboxOdoo, method: &str, arguments: &[Value]) -> Res
     }
     let word = |at: usize| arguments.get(at).and_then(Value::as_str).unwrap_or_default();
     database(sandbox, word(0))?;
-    let known = word(1) == sandbox.login() && sandbox.is_secret(word(2));
-    Ok(if known { json!(sandbox.uid()) } else { json!(false) })
+    let known = sandbox.account(|account| word(1) == account.login && account.is_secret(word(2)));
+    Ok(known.map_or(json!(false), |account| json!(account.uid)))
 }
 
 fn database(sandbox: &SandboxOdoo, name: &str) -> Result<(), Fault> {
@@ -106,19 +106,16 @@ fn execute(sandbox: &SandboxOdoo, arguments: Vec<Value>, with_keywords: bool) ->
     let mut next = || rest.next().unwrap_or_default();
     let (name, uid, secret, model, method) = (next(), next(), next(), next(), next());
     database(sandbox, name.as_str().unwrap_or_default())?;
-    match uid.as_i64() {
-        Some(uid) if uid == sandbox.uid() => {}
-        Some(uid) if uid > 0 => return Err(Fault::missing("res.users", uid, uid)),
-        _ => return Err(Fault::Denied),
-    }
-    if !sandbox.is_secret(secret.as_str().unwrap_or_default()) {
+    let uid = uid.as_i64().filter(|uid| *uid > 0).ok_or(Fault::Denied)?;
+    let account = sandbox.account(|account| account.uid == uid).ok_or_else(|| Fault::missing("res.users", uid, uid))?;
+    if !account.is_secret(secret.as_str().unwrap_or_default()) {
         return Err(Fault::Denied);
     }
     let (positional, mut keywords) =
         if with_keywords { (next().as_array().cloned().unwrap_or_default(), next().as_object().cloned().unwrap_or_default()) } else { (rest.collect(), Row::new()) };
     let context = keywords.shift_remove("context").and_then(|context| context.as_object().cloned()).unwrap_or_default();
     let (model, method) = (model.as_str().unwrap_or_default().to_owned(), method.as_str().unwrap_or_default().to_owned());
-    sandbox.with_env(context, |env| {
+    sandbox.with_env(&account, context, |env| {
         let of = call::find_model(&model)?;
         let bound = call::method(of, &method)?.bind_positional(positional, keywords)?;
         call::run(env, of, &bound)

@@ -7,14 +7,14 @@ mod hardware;
 use chrono::{DateTime, Utc};
 use serde_json::{Value, json};
 
-use super::Sample;
 use super::call::Env;
 use super::sale::{self, Purpose};
 use super::schema::model;
 use super::store::{Row, Store};
 use super::write;
+use super::{Sample, SandboxRights};
 
-/// The id of the only user; 1 is Odoo's own robot.
+/// The id of the first user; 1 is Odoo's own robot.
 pub(super) const USER: i64 = 2;
 
 const DOP: i64 = 1;
@@ -77,7 +77,7 @@ pub(super) fn fill(sample: Sample, company: &str, now: DateTime<Utc>) -> Store {
         Sample::Clinic => &clinic::CONTENTS,
     };
     let mut store = Store::default();
-    let mut env = Env { store: &mut store, context: Row::new(), uid: USER, now };
+    let mut env = Env { store: &mut store, context: Row::new(), uid: USER, rights: SandboxRights::Seller, now };
     base(&mut env, company, contents);
     let partners: Vec<i64> = contents.customers.iter().map(|customer| add_customer(&mut env, customer)).collect();
     let products: Vec<i64> = contents.products.iter().enumerate().map(|(at, product)| add_product(&mut env, at, product, contents.units.len())).collect();
@@ -141,12 +141,7 @@ fn base(env: &mut Env<'_>, company: &str, contents: &Contents) {
         &json!({"name": company, "active": true, "partner_id": own, "currency_id": DOP, "country_id": 1, "vat": vat, "phone": contents.phone, "email": "info@example.com", "city": contents.city, "quotation_validity_days": 30}),
     );
     for (name, login, active) in [("OdooBot", "__system__", false), ("Agente demo", super::SandboxOdoo::LOGIN, true)] {
-        let partner = add_partner(env, &json!({"name": name, "active": active, "parent_id": own}));
-        insert(
-            env,
-            "res.users",
-            &json!({"name": name, "login": login, "active": active, "lang": "es_DO", "tz": "America/Santo_Domingo", "partner_id": partner, "company_id": 1, "company_ids": [1]}),
-        );
+        add_user(env, name, login, active, own);
     }
     for (name, title, application, state) in [
         ("base", "Base", false, "installed"),
@@ -164,6 +159,24 @@ fn base(env: &mut Env<'_>, company: &str, contents: &Contents) {
             &json!({"name": name, "shortdesc": title, "application": application, "state": state, "installed_version": if state == "installed" { json!("19.0.1.0") } else { json!(false) }}),
         );
     }
+}
+
+fn add_user(env: &mut Env<'_>, name: &str, login: &str, active: bool, own: i64) -> i64 {
+    let partner = add_partner(env, &json!({"name": name, "active": active, "parent_id": own}));
+    insert(
+        env,
+        "res.users",
+        &json!({"name": name, "login": login, "active": active, "lang": "es_DO", "tz": "America/Santo_Domingo", "partner_id": partner, "company_id": 1, "company_ids": [1]}),
+    )
+}
+
+/// One more internal user of that login; its id.
+pub(super) fn user_add(store: &mut Store, login: &str, now: DateTime<Utc>) -> i64 {
+    let own = store.raw("res.company", 1, "partner_id").as_i64().unwrap_or_default();
+    let mut env = Env { store, context: Row::new(), uid: USER, rights: SandboxRights::Seller, now };
+    let uid = add_user(&mut env, login, login, true, own);
+    env.store.commit();
+    uid
 }
 
 fn add_customer(env: &mut Env<'_>, customer: &Customer) -> i64 {

@@ -51,7 +51,7 @@ pub async fn tenant_import(db: &DatabaseConnection, clock: &Clock, vault: &Vault
             ensure_own(&table.name, &columns, &batch, id)?;
             match table.name.as_str() {
                 "users" => batch = newcomers(&transaction, &columns, batch, &mut people).await?,
-                "memberships" => rename(&columns, &mut batch, &people),
+                "memberships" | "oauth_grants" => rename(&columns, &mut batch, &people),
                 _ => {}
             }
             if batch.is_empty() {
@@ -113,6 +113,10 @@ async fn newcomers(transaction: &DatabaseTransaction, columns: &[Column], batch:
 fn rename(columns: &[Column], rows: &mut [Vec<Value>], people: &HashMap<Value, Value>) {
     for row in rows {
         if let Some(here) = get(columns, row, "user_id").and_then(|id| people.get(id)).cloned() {
+            // Sealed for who they were there: as who they are here it would not open.
+            if get(columns, row, "user_id") != Some(&here) {
+                ["odoo_login", "odoo_secret_sealed", "odoo_saved_at"].into_iter().for_each(|name| set(columns, row, name, Value::Null));
+            }
             set(columns, row, "user_id", here);
         }
     }

@@ -43,6 +43,8 @@ pub async fn backup(db: &DatabaseConnection, clock: &Clock, path: &Path, tenant:
 fn filter(table: &Table, tenant: Option<&str>) -> Option<String> {
     let Some(id) = tenant else { return Some(String::new()) };
     let members = format!("in (select user_id from memberships where client_id = {id})");
+    // What somebody allowed who is not of it any more ended then, and they are not in the file.
+    let grants = format!("client_id = {id} and (user_id is null or user_id {members} and user_id not in (select id from users where role = 'operator'))");
     Some(match table.name.as_str() {
         "plans" => format!(" where code = (select plan_code from clients where id = {id})"),
         "clients" => format!(" where id = {id}"),
@@ -50,6 +52,8 @@ fn filter(table: &Table, tenant: Option<&str>) -> Option<String> {
         "users" => format!(" where id {members} and role <> 'operator'"),
         "memberships" => format!(" where client_id = {id} and user_id not in (select id from users where role = 'operator')"),
         "user_links" => return None,
+        "oauth_grants" => format!(" where {grants}"),
+        _ if table.has("client_id") && table.has("grant_id") => format!(" where client_id = {id} and grant_id in (select id from oauth_grants where {grants})"),
         _ if table.has("client_id") => format!(" where client_id = {id}"),
         _ => return None,
     })

@@ -2,7 +2,9 @@
 
 use sea_orm::{ActiveModelTrait, DatabaseTransaction, IntoActiveModel};
 
-use super::{NewTenant, ODOO_SECRET_FIELD, ProtocolChoice, TenantError, TenantHabits, Tenants, ToolEdit, checked_name, checked_rnc, checked_url, public_json, tool_row};
+use super::{
+    NewTenant, ODOO_SECRET_FIELD, PersonalPolicy, ProtocolChoice, TenantError, TenantHabits, Tenants, ToolEdit, checked_name, checked_rnc, checked_url, public_json, tool_row,
+};
 use crate::db::{self, entities::clients};
 use crate::domain::audit::{self, Actor, Change};
 use crate::domain::settings::Settings;
@@ -75,6 +77,7 @@ impl Tenants {
             odoo_requests_per_second: None,
             version: 1,
             tool_calls_per_hour: i32::try_from(settings.tool_calls_per_hour).unwrap_or(i32::MAX),
+            odoo_personal: PersonalPolicy::Off.as_str().to_owned(),
         };
         Ok(PreparedTenant { row, tools: new.tools })
     }

@@ -7,7 +7,7 @@
 use chrono::{DateTime, Utc};
 use sea_orm::{ActiveModelTrait, ColumnTrait, EntityTrait, IntoActiveModel, QueryFilter, QueryOrder, QuerySelect};
 
-use super::{TenantError, Tenants, public_json};
+use super::{TenantError, Tenants, forget_everybodys, public_json};
 use crate::db::{
     self,
     entities::{clients, logs},
@@ -33,7 +33,7 @@ impl Tenants {
         Ok(())
     }
 
-    /// Takes a tenant's Odoo connection away, its secret with it. One that has none stays as it is. Whoever holds caches of it forgets them.
+    /// Takes a tenant's Odoo connection away, its secret and those of its people with it. One that has none stays as it is. Whoever holds caches of it forgets them.
     /// `version` is the one the editor saw.
     ///
     /// # Errors
@@ -51,6 +51,7 @@ impl Tenants {
         (client.odoo_url, client.odoo_database, client.odoo_login, client.odoo_secret_sealed) = (None, None, None, None);
         client.version += 1;
         client.updated_at = self.clock.now();
+        forget_everybodys(&transaction, id).await?;
         let after = public_json(&client);
         client.into_active_model().reset_all().update(&transaction).await?;
         let change = Change { tenant: Some(id), action: "tenant.edit", subject: id.to_string(), before: Some(before), after: Some(after) };

@@ -10,6 +10,7 @@ use super::{Caller, Kind, TokenRefusal, Tokens, well_formed_as};
 use crate::db::entities::{memberships, oauth_grants, oauth_tokens, users};
 use crate::domain::audit::hex;
 use crate::domain::oauth::{ACCESS_PREFIX, list};
+use crate::domain::tenants::PersonalOdoo;
 use crate::ids::{TenantId, TokenId, UserId};
 use crate::text::Language;
 
@@ -24,6 +25,8 @@ pub(super) struct Access {
     pub(super) tools_off: Vec<String>,
     /// Its member may only look.
     pub(super) reads_only: bool,
+    /// The Odoo user that its member stored.
+    pub(super) odoo: Option<PersonalOdoo>,
 }
 
 impl Tokens {
@@ -62,25 +65,41 @@ impl Tokens {
         if grant.revoked_at.is_some() {
             return Err(TokenRefusal::Revoked);
         }
-        let (language, reads_only) = match grant.user_id {
-            Some(user) => {
-                let person = person(&self.db, &grant, user).await.map_err(|error| unavailable(&error))?;
-                let (language, reads_only) = person.ok_or(TokenRefusal::Revoked)?;
-                (Some(language), reads_only)
-            }
-            None => (None, false),
+        let person = match grant.user_id {
+            Some(user) => Some(person(&self.db, &grant, user).await.map_err(|error| unavailable(&error))?.ok_or(TokenRefusal::Revoked)?),
+            None => None,
         };
+        let language = person.as_ref().map(|person| person.language);
+        let reads_only = person.as_ref().is_some_and(|person| person.reads_only);
         let tenant = self.tenants.tenant_find(grant.client_id.into()).await.map_err(|error| unavailable(&error))?;
-        let access = Access { member: grant.user_id.map(UserId::from), resource: grant.resource, tools_off: list(&grant.tools_off), reads_only };
+        let access = Access {
+            member: grant.user_id.map(UserId::from),
+            resource: grant.resource,
+            tools_off: list(&grant.tools_off),
+            reads_only,
+            odoo: person.and_then(|person| person.odoo),
+        };
         let inner =
             CallerInner { language: language.unwrap_or(tenant.language), tenant, token: grant.id.into(), packs: Some(packs), expires_at: Some(expires_at), access: Some(access) };
         Ok(Caller { inner: Arc::new(inner) })
     }
 }
 
-/// The language of a member who may still come in, and whether they may only look; none when they may not.
-async fn person(db: &DatabaseConnection, grant: &oauth_grants::Model, user: uuid::Uuid) -> Result<Option<(Language, bool)>, DbErr> {
+/// A member who may still come in.
+struct Person {
+    language: Language,
+    /// They may only look.
+    reads_only: bool,
+    odoo: Option<PersonalOdoo>,
+}
+
+/// The member of that grant; none when they may not come in any more.
+async fn person(db: &DatabaseConnection, grant: &oauth_grants::Model, user: uuid::Uuid) -> Result<Option<Person>, DbErr> {
     let membership = memberships::Entity::find().filter(memberships::Column::ClientId.eq(grant.client_id)).filter(memberships::Column::UserId.eq(user)).one(db).await?;
     let person = users::Entity::find_by_id(user).filter(users::Column::Status.eq("active")).one(db).await?;
-    Ok(membership.zip(person).map(|(membership, person)| (person.language.parse().unwrap_or_default(), membership.role != "owner")))
+    Ok(membership.zip(person).map(|(membership, person)| Person {
+        language: person.language.parse().unwrap_or_default(),
+        reads_only: membership.role != "owner",
+        odoo: PersonalOdoo::of(&membership),
+    }))
 }

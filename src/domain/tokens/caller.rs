@@ -5,7 +5,7 @@ use std::sync::Arc;
 use chrono::{DateTime, Utc};
 
 use super::access::Access;
-use crate::domain::tenants::{Permit, Tenant};
+use crate::domain::tenants::{Permit, PersonalOdoo, PersonalPolicy, Tenant};
 use crate::ids::{GrantId, TokenId, UserId};
 use crate::text::Language;
 
@@ -14,6 +14,17 @@ use crate::text::Language;
 #[derive(Clone, Debug)]
 pub struct Caller {
     pub(super) inner: Arc<CallerInner>,
+}
+
+/// As whom a caller's requests come to the tenant's Odoo.
+#[derive(Clone, Copy, Debug)]
+pub enum OdooAs<'a> {
+    /// As the company's user.
+    Company,
+    /// As the user that its member stored.
+    Member(&'a PersonalOdoo),
+    /// As nobody: the company wants a user of its member's own, and they stored none.
+    Nobody,
 }
 
 #[derive(Debug)]
@@ -51,6 +62,17 @@ impl Caller {
     #[must_use]
     pub fn member(&self) -> Option<UserId> {
         self.inner.access.as_ref().and_then(|access| access.member)
+    }
+
+    /// As whom its requests come to the tenant's Odoo. API tokens and machines act for the company.
+    #[must_use]
+    pub fn odoo_as(&self) -> OdooAs<'_> {
+        let Some(access) = self.inner.access.as_ref().filter(|access| access.member.is_some()) else { return OdooAs::Company };
+        match (self.inner.tenant.odoo_personal, &access.odoo) {
+            (PersonalPolicy::Off, _) | (PersonalPolicy::Allowed, None) => OdooAs::Company,
+            (PersonalPolicy::Allowed | PersonalPolicy::Required, Some(own)) => OdooAs::Member(own),
+            (PersonalPolicy::Required, None) => OdooAs::Nobody,
+        }
     }
 
     /// Whether it may use tools that write: not in the name of somebody who may only look.

@@ -387,7 +387,16 @@ impl Users {
         if there.is_some() {
             return Ok(());
         }
-        let row = memberships::Model { id: uuid::Uuid::now_v7(), client_id: tenant, user_id: user.uuid(), role: level.as_str().to_owned(), created_at: self.clock.now() };
+        let row = memberships::Model {
+            id: uuid::Uuid::now_v7(),
+            client_id: tenant,
+            user_id: user.uuid(),
+            role: level.as_str().to_owned(),
+            created_at: self.clock.now(),
+            odoo_login: None,
+            odoo_secret_sealed: None,
+            odoo_saved_at: None,
+        };
         row.into_active_model().insert(transaction).await?;
         let after = json!({ "user": user, "role": level.as_str() });
         audit::record(transaction, &self.clock, actor, Change { tenant: Some(tenant.into()), action: "member.add", subject: user.to_string(), before: None, after: Some(after) })

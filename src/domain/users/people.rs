@@ -9,6 +9,7 @@ use super::{AnyOperator, Role, UserError, Users, invalid, locked, normal_email};
 use crate::db::{self, entities::users};
 use crate::domain::audit::{self, Change};
 use crate::domain::oauth;
+use crate::domain::tenants::forget_of_person;
 use crate::ids::UserId;
 
 /// Which page of which people.
@@ -106,8 +107,9 @@ impl Users {
         }
         self.status_set(&transaction, operator, row, "disabled").await?;
         self.sessions_end(&transaction, id, None).await?;
-        // The agents they let in go with them, for good.
+        // The agents they let in go with them, for good, and what they stored of their Odoo users.
         oauth::revoke_of_member(&transaction, &self.clock, id, None, &operator.actor()).await?;
+        forget_of_person(&transaction, id).await?;
         transaction.commit().await?;
         Ok(())
     }

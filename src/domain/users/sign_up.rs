@@ -137,7 +137,16 @@ impl Users {
         let person = NewUser { email: email.clone(), name: Some(new.name), role: Role::Member, language: new.language, password: None };
         let user = self.insert(&transaction, &email, &person, Some(hash), "pending", &actor).await?;
         let tenant = tenants.tenant_insert(&transaction, prepared, &actor).await.map_err(of_tenants)?;
-        let row = memberships::Model { id: uuid::Uuid::now_v7(), client_id: tenant.uuid(), user_id: user.id, role: Level::Owner.as_str().to_owned(), created_at: self.clock.now() };
+        let row = memberships::Model {
+            id: uuid::Uuid::now_v7(),
+            client_id: tenant.uuid(),
+            user_id: user.id,
+            role: Level::Owner.as_str().to_owned(),
+            created_at: self.clock.now(),
+            odoo_login: None,
+            odoo_secret_sealed: None,
+            odoo_saved_at: None,
+        };
         row.into_active_model().insert(&transaction).await?;
         let after = json!({ "user": user.id, "role": Level::Owner.as_str() });
         audit::record(&transaction, &self.clock, &actor, Change { tenant: Some(tenant), action: "member.add", subject: user.id.to_string(), before: None, after: Some(after) })

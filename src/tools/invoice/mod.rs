@@ -194,7 +194,7 @@ impl Invoices {
     }
 
     async fn odoo(&self, biller: &Tenant) -> Result<OdooClient, InvoiceError> {
-        match self.inner.connections.get(biller).await {
+        match self.inner.connections.get(biller, None).await {
             Ok(connection) => Ok(draft::in_its_language(connection.client(), biller)),
             Err(error) => Err(match &*error {
                 ConnectionError::NotConfigured => InvoiceError::NotConnected,

@@ -4,8 +4,8 @@ use chrono::DateTime;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::demo::sandbox::call;
 use crate::demo::sandbox::store::Store;
+use crate::demo::sandbox::{SandboxRights, call};
 
 fn shop() -> Store {
     let mut store = Store::default();
@@ -38,7 +38,7 @@ const C: i64 = 3;
 fn with_env<T>(store: &mut Store, work: impl FnOnce(&mut Env<'_>) -> T) -> T {
     // 02:30 UTC on the 23rd is still the 22nd in Santo Domingo.
     let now = DateTime::parse_from_rfc3339("2026-11-23T02:30:00Z").unwrap().to_utc();
-    work(&mut Env { store, context: Row::new(), uid: 2, now })
+    work(&mut Env { store, context: Row::new(), uid: 2, rights: SandboxRights::Seller, now })
 }
 
 fn invoke(store: &mut Store, model_name: &str, method: &str, body: Value) -> Result<Value, Fault> {
