@@ -32,18 +32,17 @@ pub(super) fn id(at: usize) -> String {
 
 /// A step of words only, under `portal.<page>.`: how an examination ended.
 pub(super) fn end(cx: &Cx, page: &str, at: usize, state: &'static str, key: &str) -> StepView {
-    StepView {
-        id: id(at),
-        state,
-        name: cx.t(&format!("portal.{page}.end_{key}")),
-        text: cx.t(&format!("portal.{page}.end_{key}_text")),
-        took: String::new(),
-        fix: String::new(),
-    }
+    StepView { id: id(at), state, name: cx.t(&format!("portal.{page}.end_{key}")), text: cx.t(&format!("portal.{page}.end_{key}_text")), took: String::new(), fix: String::new() }
 }
 
 /// Each step as it comes, and behind it one that waits, until the last. `work` tells the steps to the sender; it all stops when the browser hangs up.
-pub(super) fn stream<N, W>(cx: Cx, page: &'static str, room: usize, work: impl FnOnce(mpsc::Sender<N>) -> W, shown: impl Fn(&Cx, usize, N) -> (StepView, bool) + Send + 'static) -> Response
+pub(super) fn stream<N, W>(
+    cx: Cx,
+    page: &'static str,
+    room: usize,
+    work: impl FnOnce(mpsc::Sender<N>) -> W,
+    shown: impl Fn(&Cx, usize, N) -> (StepView, bool) + Send + 'static,
+) -> Response
 where
     N: Send + 'static,
     W: Future<Output = ()> + Send + 'static,

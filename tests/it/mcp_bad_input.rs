@@ -212,11 +212,8 @@ async fn attack_25_unknown_methods_are_minus_32601() {
         let (tenant, legacy) = start(&app).await;
         let modern = McpClient::modern(&app.mcp_url(), &tenant.token);
         let never = ["no/existe", "", "tools", "Tools/List", "sampling/createMessage", "roots/list", "execute_kw"];
-        let not_offered = [
-            ("resources/subscribe", json!({ "uri": "odoo://res.partner/1" })),
-            ("logging/setLevel", json!({ "level": "debug" })),
-            ("tasks/get", json!({ "taskId": "1" })),
-        ];
+        let not_offered =
+            [("resources/subscribe", json!({ "uri": "odoo://res.partner/1" })), ("logging/setLevel", json!({ "level": "debug" })), ("tasks/get", json!({ "taskId": "1" }))];
         let all: Vec<(&str, Value)> = never.iter().map(|method| (*method, json!({}))).chain(not_offered).collect();
         for (method, params) in &all {
             let answer = legacy.raw(message(&json!(9), method, params), &[("mcp-protocol-version", LEGACY)]).await;

@@ -18,8 +18,8 @@ use crate::admin::metrics_csv::{MetricsTable, metrics_csv};
 use crate::domain::audit::{Broken, chain_verify, chains_verify};
 use crate::domain::reports::{AgentSeen, AuditFilter, AuditRow, AuditScope, ClientSummary, DayRange, MetricsReport, Page, Panel};
 use crate::ids::TenantId;
-use crate::tools::error::Code;
 use crate::tools::TOOLS;
+use crate::tools::error::Code;
 
 /// Years that days may be of: no calls are older or younger.
 const YEARS: std::ops::RangeInclusive<i32> = 2000..=2200;

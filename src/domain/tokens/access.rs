@@ -72,14 +72,8 @@ impl Tokens {
         };
         let tenant = self.tenants.tenant_find(grant.client_id.into()).await.map_err(|error| unavailable(&error))?;
         let access = Access { member: grant.user_id.map(UserId::from), resource: grant.resource, tools_off: list(&grant.tools_off), reads_only };
-        let inner = CallerInner {
-            language: language.unwrap_or(tenant.language),
-            tenant,
-            token: grant.id.into(),
-            packs: Some(packs),
-            expires_at: Some(expires_at),
-            access: Some(access),
-        };
+        let inner =
+            CallerInner { language: language.unwrap_or(tenant.language), tenant, token: grant.id.into(), packs: Some(packs), expires_at: Some(expires_at), access: Some(access) };
         Ok(Caller { inner: Arc::new(inner) })
     }
 }

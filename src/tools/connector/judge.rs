@@ -181,7 +181,11 @@ pub(super) fn server(reply: &Reply, url: &Url, origin: &str) -> (Option<Server>,
 
 /// An address of which we know nothing: it must say so, for some programs believe whatever answers there.
 pub(super) fn unknown(reply: &Reply, url: &Url) -> Finding {
-    if reply.status == 404 { good("unknown", vec![]) } else { bad("answers_anything", vec![("estado", reply.status.to_string()), ("ruta", url.path().to_owned())]).stopping(&[Program::Claude]) }
+    if reply.status == 404 {
+        good("unknown", vec![])
+    } else {
+        bad("answers_anything", vec![("estado", reply.status.to_string()), ("ruta", url.path().to_owned())]).stopping(&[Program::Claude])
+    }
 }
 
 /// The address for API tokens only: it refuses, and does not say where to sign in.
@@ -202,7 +206,11 @@ pub(super) fn method(reply: &Reply, url: &Url) -> Option<Finding> {
 /// A preflight of a page in a browser.
 pub(super) fn cors(reply: &Reply, origin: &str) -> Finding {
     let allowed = reply.header("access-control-allow-origin");
-    if (200..300).contains(&reply.status) && (allowed == "*" || allowed == origin) { good("cors", vec![]) } else { bad("no_cors", vec![("estado", reply.status.to_string())]).mild() }
+    if (200..300).contains(&reply.status) && (allowed == "*" || allowed == origin) {
+        good("cors", vec![])
+    } else {
+        bad("no_cors", vec![("estado", reply.status.to_string())]).mild()
+    }
 }
 
 /// A registration: the program's id, or what was wrong.

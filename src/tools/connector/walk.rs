@@ -217,7 +217,10 @@ impl Walk<'_> {
             .append_pair("resource", &self.target.mcp());
         let html = [("accept", "text/html")];
         let first = match asker.ask(Question { headers: &html, ..get(&url) }).await {
-            Ok(reply) => judge::authorize(&reply, &url).map(|next| (next, cookies(&reply))),
+            Ok(reply) => judge::authorize(&reply, &url).and_then(|next| match cookies(&reply) {
+                cookies if cookies.is_empty() => Err(bad("lost", vec![("estado", reply.status.to_string())])),
+                cookies => Ok((next, cookies)),
+            }),
             Err(why) => Err(self.silence(&why)),
         };
         let finding = match first {
