@@ -10,6 +10,7 @@ import { writePast } from "./history.mjs";
 import { PHONE, launch } from "./portal.mjs";
 import { check, counts, skip, tour } from "./report.mjs";
 import { startDemo, startService } from "./service.mjs";
+import { connector } from "./tours/connector.mjs";
 import { begin, first } from "./tours/first.mjs";
 import { great } from "./tours/great.mjs";
 import { everyPage, inEnglish } from "./tours/pages.mjs";
@@ -71,6 +72,7 @@ try {
       starts.unshift(at);
       await tour(() => signIn(browser, service, { at, owner, customer, python: options.python, screens }));
     }
+    await tour(() => connector(browser, service, { operator: operator.value, screens }));
     await tour(() => everyPage(browser, service, { who: "operator", state: operator.value, starts, screens }));
     for (const member of client.value?.members ?? []) {
       await tour(() => everyPage(browser, service, { ...member, starts: ["/admin"], screens, prefix: member.who, matrix: { themes: ["light"], plain: false } }));
