@@ -158,7 +158,9 @@ impl DunetServer {
 
 impl ServerHandler for DunetServer {
     fn get_info(&self) -> ServerConfig {
-        let capabilities = ServerCapabilities::builder().enable_tools().enable_prompts().enable_resources().enable_completions().build();
+        let mut capabilities = ServerCapabilities::builder().enable_tools().enable_prompts().enable_resources().enable_completions().build();
+        // rmcp lets nobody listen for what is not announced here.
+        told_of_changes(&mut capabilities, true);
         ServerConfig::new(capabilities).with_server_info(implementation())
     }
 
@@ -171,15 +173,14 @@ impl ServerHandler for DunetServer {
         context.peer.set_peer_info(request.clone());
         let mut result = self.negotiate_initialize(&request)?.with_instructions(instructions(&caller));
         result.server_info = with_icon(implementation());
+        // There is no session that could be told of changes.
+        told_of_changes(&mut result.capabilities, false);
         Ok(result)
     }
 
     async fn discover(&self, context: RequestContext<RoleServer>) -> Result<DiscoverResult, ErrorData> {
         let caller = caller(&context)?;
-        let mut info = self.get_info().with_instructions(instructions(&caller)).with_server_info(with_icon(implementation()));
-        // Only this era can be told of changes without a session.
-        info.capabilities.tools.get_or_insert_default().list_changed = Some(true);
-        info.capabilities.prompts.get_or_insert_default().list_changed = Some(true);
+        let info = self.get_info().with_instructions(instructions(&caller)).with_server_info(with_icon(implementation()));
         let mut result = DiscoverResult::from_server_info(self.supported_protocol_versions().into_owned(), info);
         result.ttl_ms = LIST_TTL_MS;
         result.cache_scope = CacheScope::Private;
@@ -327,6 +328,11 @@ pub(super) fn failure(failure: &ToolError, language: Language, request_id: &str)
 /// Whether a write of this tool may put its question to the person instead of answering with a code.
 fn caller_can_be_asked(caller: &Caller, tool: &str, context: &RequestContext<RoleServer>) -> bool {
     context.protocol_version() == Some(ProtocolVersion::V_2026_07_28) && may(caller, tool) == Some(Effect::Writes) && asking::can_ask(context)
+}
+
+fn told_of_changes(capabilities: &mut ServerCapabilities, told: bool) {
+    capabilities.tools.get_or_insert_default().list_changed = told.then_some(true);
+    capabilities.prompts.get_or_insert_default().list_changed = told.then_some(true);
 }
 
 /// Everything is on the first page.

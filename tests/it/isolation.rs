@@ -227,7 +227,7 @@ fn shot(all: &[Canaries], at: usize, n: u64) -> Shot {
         "saludo" => ("initialize", json!({ "protocolVersion": LEGACY, "capabilities": {}, "clientInfo": { "name": "x", "version": "1" } }), own_word(), false),
         "ping" if modern => ("ping", json!({}), Wants::Rpc(-32601), false),
         "ping" => ("ping", json!({}), Wants::Status(200), false),
-        "metodo" => ("resources/read", json!({ "uri": format!("odoo://res.partner/{}", other.customers[record]) }), Wants::Rpc(-32601), false),
+        "metodo" => ("resources/subscribe", json!({ "uri": format!("odoo://res.partner/{}", other.customers[record]) }), Wants::Rpc(-32601), false),
         "token" => ("tools/list", json!({}), Wants::Status(401), false),
         "cuelga" => {
             let (method, params, _, _) = call("buscar_cliente", json!({ "consulta": format!("Cliente {} {record}", own.word) }), Wants::Nothing);

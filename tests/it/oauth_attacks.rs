@@ -360,7 +360,7 @@ async fn attack_09_consent_is_a_form_of_ours_and_in_no_frame() {
         let odd = json!({ "client_name": "<b>Claude</b>{{ 7*7 }}\u{202e}", "redirect_uris": [REDIRECT] });
         let odd = Program::registered_with(&app, &odd).await;
         let (_, page) = odd.consent_page(&browser, &odd.ask()).await;
-        assert!(page.text.contains("&lt;b&gt;Claude") && !page.text.contains("<b>Claude") && !page.text.contains('\u{202e}') && !page.text.contains("49"), "{}", page.text);
+        assert!(page.text.contains("&lt;b&gt;Claude") && !page.text.contains("<b>Claude") && !page.text.contains('\u{202e}') && !page.text.contains("/b&gt;49"), "{}", page.text);
         assert!(page.text.contains("Nadie ha comprobado"), "it registered itself");
     })
     .await;

@@ -205,7 +205,7 @@ async fn what_to_paste_is_filled_in_and_a_token_can_be_tried() {
         let page = try_with(&theirs.token).await;
         assert!(says(&page, "portal.connect.test.foreign") && !page.text.contains("<code>buscar_cliente</code>"));
         // Each program's panel asks as that program does.
-        for (program, hello) in [("claude_code", "2026-07-28"), ("gemini", "2025-06-18"), ("livekit", "2025-11-25"), ("curl", "pregunta directamente")] {
+        for (program, hello) in [("gemini", "2025-06-18"), ("livekit", "2025-11-25"), ("curl", "pregunta directamente")] {
             let page = owner.post(&connect, &connect, &[("token", &token), ("program", program)]).await;
             let panel = page
                 .text
@@ -216,7 +216,7 @@ async fn what_to_paste_is_filled_in_and_a_token_can_be_tried() {
             assert!(says(&page, "portal.connect.test.token_ok") && panel.contains(hello) && panel.contains("<code>buscar_cliente</code>"), "{program}: {panel}");
             assert!(!page.text.contains(&token), "{program}");
         }
-        for unknown in ["claude", "nadie"] {
+        for unknown in ["claude", "claude_code", "nadie"] {
             assert_eq!(owner.post(&connect, &connect, &[("token", &token), ("program", unknown)]).await.status, StatusCode::BAD_REQUEST);
         }
         assert!(app.usage_rows(0).await.is_empty(), "a test is no call");

@@ -29,6 +29,7 @@ mod connector;
 mod door;
 mod failures;
 mod files;
+mod grants;
 mod input;
 mod log;
 mod members;
@@ -67,6 +68,9 @@ fn register() -> OpenApiRouter<Portal> {
         .routes(routes!(tokens::token_rotate))
         .routes(routes!(tokens::token_revoke))
         .routes(routes!(approvals::approval_list))
+        .routes(routes!(grants::client_grants))
+        .routes(routes!(grants::grant_revoke))
+        .routes(routes!(grants::grant_list))
         .routes(routes!(members::member_list, members::member_invite))
         .routes(routes!(members::member_edit, members::member_remove))
         .routes(routes!(reports::client_agents))

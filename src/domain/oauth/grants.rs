@@ -10,7 +10,7 @@ use crate::db::{
     entities::{clients, oauth_grants, users},
 };
 use crate::domain::audit::{self, Actor, Change};
-use crate::domain::users::{TenantAccess, User};
+use crate::domain::users::{AnyOperator, TenantAccess, User};
 use crate::ids::{GrantId, TenantId, UserId};
 
 /// Grants on a page at most.
@@ -67,6 +67,28 @@ impl OAuth {
     /// The database.
     pub async fn grants_of_all(&self, _operator: &crate::domain::users::Operator) -> Result<Vec<GrantView>, OAuthError> {
         self.shown(self.alive()).await
+    }
+
+    /// The same for a program of an operator's: of one tenant, or of all.
+    ///
+    /// # Errors
+    /// The database.
+    pub async fn grants_seen(&self, _by: &AnyOperator, tenant: Option<TenantId>) -> Result<Vec<GrantView>, OAuthError> {
+        let all = self.alive();
+        self.shown(match tenant {
+            Some(tenant) => all.filter(oauth_grants::Column::ClientId.eq(tenant.uuid())),
+            None => all,
+        })
+        .await
+    }
+
+    /// Ends a grant of a tenant for an operator, or a program of theirs.
+    ///
+    /// # Errors
+    /// There is no such grant, or the database.
+    pub async fn grant_end(&self, by: &AnyOperator, tenant: TenantId, grant: GrantId) -> Result<(), OAuthError> {
+        let of = self.alive().filter(oauth_grants::Column::ClientId.eq(tenant.uuid())).filter(oauth_grants::Column::Id.eq(grant.uuid()));
+        self.end(of, &by.actor()).await
     }
 
     /// Ends a grant of a tenant: an owner any, a viewer their own.
