@@ -51,7 +51,7 @@ impl Middleware for Metering {
             () = metered.0.open.cut() => json_rpc::error(StatusCode::SERVICE_UNAVAILABLE, &Value::Null, json_rpc::UNAVAILABLE, "the service is stopping: try again in a moment", None),
         };
         // An event stream has only begun: its call is closed by who ends it.
-        if !response.headers().get(header::CONTENT_TYPE).is_some_and(|kind| kind == EVENT_STREAM) {
+        if response.headers().get(header::CONTENT_TYPE).is_none_or(|kind| kind != EVENT_STREAM) {
             metered.close();
         }
         response

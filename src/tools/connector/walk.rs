@@ -33,7 +33,7 @@ pub async fn examine(target: &Target, language: Language, each: &mut (dyn FnMut(
     let mut walk = Walk { target, language, each, stopped: [None; PROGRAMS.len()] };
     match Asker::new(target.policy, ANSWER_BYTES_MAX, ANSWER_WITHIN) {
         Ok(asker) => walk.all(&asker).await,
-        Err(why) => walk.tell("address", None, 0, judge::silent(&why, &target.origin())),
+        Err(why) => walk.tell("address", None, 0, &judge::silent(&why, &target.origin())),
     }
     walk.verdicts()
 }
@@ -89,7 +89,7 @@ impl Walk<'_> {
         for program in PROGRAMS {
             match &known {
                 Some(parts) => self.sign_in(asker, program, parts).await,
-                None => self.tell("registration", Some(program), 0, Finding { state: State::Off, word: "untried", facts: vec![], stops: NOBODY }),
+                None => self.tell("registration", Some(program), 0, &Finding { state: State::Off, word: "untried", facts: vec![], stops: NOBODY }),
             }
         }
     }
@@ -99,14 +99,14 @@ impl Walk<'_> {
         let url = &self.target.url;
         let (began, host) = (instant(), url.host_str().unwrap_or_default().to_owned());
         if !matches!(url.path().trim_end_matches('/'), "" | MCP) {
-            self.tell("address", None, 0, bad("has_path", vec![("ruta", url.path().to_owned())]));
+            self.tell("address", None, 0, &bad("has_path", vec![("ruta", url.path().to_owned())]));
             return false;
         }
         let found = match addresses(url, ANSWER_WITHIN).await {
             Ok(found) if !found.is_empty() => found,
             other => {
                 let why = other.err().unwrap_or_default();
-                self.tell("address", None, millis(began), bad("name", vec![("host", host), ("detalle", judge::shown(&why))]));
+                self.tell("address", None, millis(began), &bad("name", vec![("host", host), ("detalle", judge::shown(&why))]));
                 return false;
             }
         };
@@ -119,7 +119,7 @@ impl Walk<'_> {
             (true, _) => bad("plain", facts).stopping(Program::of_the_cloud()),
         };
         let goes_on = finding.stops != ALL;
-        self.tell("address", None, millis(began), finding);
+        self.tell("address", None, millis(began), &finding);
         goes_on
     }
 
@@ -133,10 +133,10 @@ impl Walk<'_> {
                 Err(why) => Some(self.silence(&why)),
             };
             if let Some(finding) = finding {
-                return self.tell("methods", None, millis(began), finding);
+                return self.tell("methods", None, millis(began), &finding);
             }
         }
-        self.tell("methods", None, millis(began), good("methods", vec![]));
+        self.tell("methods", None, millis(began), &good("methods", vec![]));
     }
 
     /// Whether an answer that goes on comes piece by piece, or is kept back by somebody in between.
@@ -165,7 +165,7 @@ impl Walk<'_> {
             Err(Unanswered::TimedOut(_)) => bad("buffered", vec![("segundos", ANSWER_WITHIN.as_secs().to_string())]),
             Err(why) => self.silence(&why),
         };
-        self.tell("stream", None, millis(began), finding.mild());
+        self.tell("stream", None, millis(began), &finding.mild());
     }
 
     /// As one program: registers, comes with a browser, tries a code that is none.
@@ -233,7 +233,7 @@ impl Walk<'_> {
             }
             Err(finding) => finding,
         };
-        self.tell("authorize", Some(program), millis(began), finding);
+        self.tell("authorize", Some(program), millis(began), &finding);
     }
 
     async fn step(&mut self, asker: &Asker, name: &'static str, question: Question<'_>, judged: impl FnOnce(&Reply) -> Finding) -> bool {
@@ -249,7 +249,7 @@ impl Walk<'_> {
         let began = instant();
         let answer = asker.ask(question).await;
         let finding = answer.as_ref().map_or_else(|why| self.silence(why), judged);
-        self.tell(name, program, millis(began), finding);
+        self.tell(name, program, millis(began), &finding);
         answer.is_ok()
     }
 
@@ -257,7 +257,7 @@ impl Walk<'_> {
         judge::silent(why, self.target.url.host_str().unwrap_or_default())
     }
 
-    fn tell(&mut self, name: &'static str, program: Option<Program>, took_ms: u64, finding: Finding) {
+    fn tell(&mut self, name: &'static str, program: Option<Program>, took_ms: u64, finding: &Finding) {
         for (at, one) in PROGRAMS.iter().enumerate() {
             if program.unwrap_or(*one) == *one && finding.stops.contains(one) {
                 self.stopped[at].get_or_insert(name);
