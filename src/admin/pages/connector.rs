@@ -5,10 +5,11 @@ use std::time::Duration;
 
 use axum::http::{HeaderMap, header};
 use axum::response::Response;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::admin::Cx;
 use crate::admin::cx::Answer;
+use crate::admin::forms::Form;
 use crate::admin::odoo_typed::EXAMINATION_S;
 use crate::admin::steps::{self, StepView};
 use crate::domain::users::Operator;
@@ -16,6 +17,11 @@ use crate::tools::connector::{Step, Target, examine, steps_max};
 
 const PATH: &str = "/admin/connector";
 const TEMPLATE: &str = "pages/connector.html";
+
+/// There is nothing to fill in.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Go {}
 
 #[derive(Serialize)]
 struct View {
@@ -37,7 +43,7 @@ pub(super) async fn show(cx: Cx, _: Operator) -> Answer {
 }
 
 /// Goes the way. It changes nothing but what strangers may, too: three registrations that are never used.
-pub(super) async fn test(cx: Cx, _: Operator, headers: HeaderMap) -> Answer {
+pub(super) async fn test(cx: Cx, _: Operator, headers: HeaderMap, Form(Go {}): Form<Go>) -> Answer {
     let target = Target::new(cx.inner.portal.inner.public_url.clone(), cx.state().config.allow_private_odoo);
     if headers.get(header::ACCEPT).is_some_and(|accept| accept.as_bytes().starts_with(b"text/event-stream")) {
         return Ok(stream(cx, target));
