@@ -328,7 +328,7 @@
     list.replaceChildren();
     list.closest("[hidden]")?.removeAttribute("hidden");
     try {
-      const answer = await fetch(button.formAction || form.action, {
+      const answer = await fetch(button.hasAttribute("formaction") ? button.formAction : form.action, {
         method: "POST",
         body: new URLSearchParams(new FormData(form, button)),
         headers: { Accept: "text/event-stream" },

@@ -40,6 +40,7 @@ mod pages;
 mod render;
 mod route;
 mod session;
+mod steps;
 mod upload;
 mod watchers;
 

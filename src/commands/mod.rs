@@ -18,6 +18,7 @@ mod admin;
 mod api_key;
 mod backup;
 mod check;
+mod connect;
 mod demo;
 mod doctor;
 mod oauth;
@@ -111,6 +112,9 @@ pub enum Command {
     /// The DGII's listing of taxpayers.
     #[command(subcommand)]
     Padron(padron::PadronCommand),
+    /// Whether programs can be connected to a service.
+    #[command(subcommand)]
+    Connect(connect::ConnectCommand),
     /// Check a tenant's Odoo step by step, with a remedy for each failure.
     Doctor(doctor::DoctorArgs),
 }
@@ -168,6 +172,7 @@ pub async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Tool(command) => tool::run(command, &cli.config, out).await?,
         Command::Usage(args) => usage::run(&args, &cli.config, out).await?,
         Command::Padron(command) => padron::run(command, &cli.config, out).await?,
+        Command::Connect(command) => return connect::run(command, &cli.config, out).await,
         Command::Doctor(args) => return doctor::run(&args, &cli.config, out).await,
     }
     Ok(ExitCode::SUCCESS)

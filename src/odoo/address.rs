@@ -90,9 +90,13 @@ fn is_ours(address: IpAddr) -> bool {
     binds(address) && !binds(nobodys)
 }
 
-/// Whether a tenant's Odoo may have that address.
-fn may_be_reached(address: IpAddr) -> bool {
-    is_public(address) && !is_ours(address.to_canonical())
+/// Whether an address may be reached under that policy: no tenant's Odoo is this machine, the operator's own service may be.
+fn fits(address: IpAddr, policy: AddressPolicy) -> bool {
+    match policy {
+        AddressPolicy::PublicOnly => is_public(address) && !is_ours(address.to_canonical()),
+        AddressPolicy::Own => is_public(address),
+        AddressPolicy::AllowPrivate => true,
+    }
 }
 
 /// Checks a URL before it is used and answers it in the form the client keeps: no query, no fragment, a path that
@@ -103,7 +107,7 @@ fn may_be_reached(address: IpAddr) -> bool {
 pub fn check_url(url: &Url, policy: AddressPolicy) -> Result<Url, OdooError> {
     let refuse = |why: &str| Err(OdooError::new(OdooErrorKind::AddressRefused, why, format!("scheme {} host {:?} port {:?}", url.scheme(), url.host_str(), url.port())));
     match (url.scheme(), policy) {
-        ("https", _) | ("http", AddressPolicy::AllowPrivate) => {}
+        ("https", _) | ("http", AddressPolicy::AllowPrivate | AddressPolicy::Own) => {}
         ("http", AddressPolicy::PublicOnly) => {
             return refuse("The address must begin with https://");
         }
@@ -115,16 +119,17 @@ pub fn check_url(url: &Url, policy: AddressPolicy) -> Result<Url, OdooError> {
     let Some(host) = url.host() else {
         return refuse("The address has no host name");
     };
-    if policy == AddressPolicy::PublicOnly {
+    if policy != AddressPolicy::AllowPrivate {
         let literal = match host {
             Host::Ipv4(address) => Some(IpAddr::V4(address)),
             Host::Ipv6(address) => Some(IpAddr::V6(address)),
             Host::Domain(_) => None,
         };
-        if literal.is_some_and(|address| !may_be_reached(address)) {
+        if literal.is_some_and(|address| !fits(address, policy)) {
             return refuse("The address belongs to a private or reserved network");
         }
         match url.port_or_known_default() {
+            _ if policy == AddressPolicy::Own => {}
             Some(443) => {}
             Some(port) if port >= 1024 && !OTHER_SERVICES.contains(&port) => {}
             _ => return refuse("The address names a port that is not used for Odoo"),
@@ -161,10 +166,7 @@ impl std::error::Error for RefusedAddress {}
 /// Keeps the addresses that the policy allows.
 pub(crate) fn allowed(found: Vec<SocketAddr>, policy: AddressPolicy) -> Result<Vec<SocketAddr>, RefusedAddress> {
     let number = found.len();
-    let kept: Vec<SocketAddr> = match policy {
-        AddressPolicy::AllowPrivate => found,
-        AddressPolicy::PublicOnly => found.into_iter().filter(|address| may_be_reached(address.ip())).collect(),
-    };
+    let kept: Vec<SocketAddr> = found.into_iter().filter(|address| fits(address.ip(), policy)).collect();
     if kept.is_empty() { Err(RefusedAddress { found: number }) } else { Ok(kept) }
 }
 

@@ -110,6 +110,8 @@ pub enum AddressPolicy {
     PublicOnly,
     /// Any address, and plain `http`: for a trusted network and for tests.
     AllowPrivate,
+    /// What the operator runs: plain `http` and any port, and public addresses also where they are this machine's.
+    Own,
 }
 
 /// Limits of one client. Every wait, size and number has one.

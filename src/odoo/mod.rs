@@ -8,9 +8,11 @@
 //! Where things are: `address.rs` which servers may be reached · `http.rs` one POST, its time and size ·
 //! `wire/` the formats · `classify.rs` from answers to error kinds · `connect.rs` detection and login ·
 //! `client.rs` one call · `records.rs` reading and writing records · `domain.rs`, `fields.rs` what to ask for · `version.rs` what differs between versions ·
-//! `probe.rs` the doctor's steps · `outside.rs` the guard lent to others who fetch what strangers name.
+//! `probe.rs` the doctor's steps · `outside.rs` the guard lent to others who fetch what strangers name ·
+//! `asking.rs` the same for an address of the operator's own.
 
 pub mod address;
+pub mod asking;
 mod classify;
 mod clean;
 mod client;

@@ -9,6 +9,7 @@ pub mod answer;
 pub mod approve;
 mod bound;
 pub mod confirm;
+pub mod connector;
 pub mod cx;
 pub mod dispatch;
 pub mod doctor;

@@ -10,11 +10,13 @@ import { writePast } from "./history.mjs";
 import { PHONE, launch } from "./portal.mjs";
 import { check, counts, skip, tour } from "./report.mjs";
 import { startDemo, startService } from "./service.mjs";
+import { connector } from "./tours/connector.mjs";
 import { begin, first } from "./tours/first.mjs";
 import { great } from "./tours/great.mjs";
 import { everyPage, inEnglish } from "./tours/pages.mjs";
+import { signIn } from "./tours/sign_in.mjs";
 
-const { values: options } = parseArgs({ options: { bin: { type: "string" }, screens: { type: "string" } } });
+const { values: options } = parseArgs({ options: { bin: { type: "string" }, python: { type: "string" }, screens: { type: "string" } } });
 const bin = path.resolve(options.bin);
 const screens = options.screens && path.resolve(options.screens);
 if (screens) await fs.mkdir(screens, { recursive: true });
@@ -65,7 +67,12 @@ try {
   if (operator.done) {
     const starts = ["/admin"];
     const client = await tour(() => great(browser, service, { operator: operator.value, odoo: odooOf(demo), screens }));
-    if (client.value) starts.unshift(client.value.path);
+    if (client.value) {
+      const { path: at, owner, customer } = client.value;
+      starts.unshift(at);
+      await tour(() => signIn(browser, service, { at, owner, customer, python: options.python, screens }));
+    }
+    await tour(() => connector(browser, service, { operator: operator.value, screens }));
     await tour(() => everyPage(browser, service, { who: "operator", state: operator.value, starts, screens }));
     for (const member of client.value?.members ?? []) {
       await tour(() => everyPage(browser, service, { ...member, starts: ["/admin"], screens, prefix: member.who, matrix: { themes: ["light"], plain: false } }));

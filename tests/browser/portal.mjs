@@ -27,6 +27,7 @@ export function launch() {
 /** Somebody with a browser: a context of Playwright's whose pages are watched. */
 export class Person {
   faults = [];
+  guests = new Set(); // origins that pages may lead to, besides the portal
   #expected = new Set();
 
   /** `state`: the cookies of somebody who has signed in; `script: false` is a browser without. */
@@ -83,7 +84,7 @@ export class Person {
     });
     page.on("pageerror", (error) => this.faults.push(`script: ${error.message}`));
     page.on("request", (request) => {
-      if (!request.url().startsWith(`${this.base}/`) && !/^(data|blob):/.test(request.url())) this.faults.push(`asks another host: ${request.url()}`);
+      if (!request.url().startsWith(`${this.base}/`) && !/^(data|blob):/.test(request.url()) && !this.guests.has(new URL(request.url()).origin)) this.faults.push(`asks another host: ${request.url()}`);
     });
     page.on("requestfailed", (request) => {
       // A page that is left ends its streams, a download ends its navigation.

@@ -19,13 +19,13 @@ export async function freePort() {
   return port;
 }
 
-/** A child process and what it said. */
+/** A child process and what it said; one that `asks` reads what is written to its standard input. */
 export class Child {
   said = "";
 
-  constructor(command, args, { env = {}, cwd } = {}) {
+  constructor(command, args, { env = {}, cwd, asks = false } = {}) {
     // Nothing of the caller's settings: only where programs are.
-    this.process = spawn(command, args, { cwd, env: { PATH: process.env.PATH, HOME: cwd, LC_ALL: "C.UTF-8", ...env }, stdio: ["ignore", "pipe", "pipe"] });
+    this.process = spawn(command, args, { cwd, env: { PATH: process.env.PATH, HOME: cwd, LC_ALL: "C.UTF-8", ...env }, stdio: [asks ? "pipe" : "ignore", "pipe", "pipe"] });
     this.ended = once(this.process, "close").then(([code]) => code);
     this.failed = once(this.process, "error").then(([error]) => { throw error; });
     this.failed.catch(() => {}); // told by whoever waits

@@ -148,6 +148,7 @@ async fn the_help_is_the_manual() {
         "tool",
         "usage",
         "padron",
+        "connect",
         "doctor",
     ] {
         assert!(help.stdout.lines().any(|line| line.trim_start().starts_with(&format!("{command} "))), "{command}: {}", help.stdout);

@@ -16,6 +16,7 @@ mod catalogue;
 mod changes;
 mod check;
 mod commands;
+mod connector;
 mod cut_writes;
 mod demo;
 mod dependencies;

@@ -174,7 +174,7 @@ async fn what_acts_stands_in_the_audit() {
         ];
         let mut seen: BTreeSet<String> = ["POST /admin/api/padron/imports", "POST /admin/api/padron/rollback", "PUT /admin/api/clients/{id}/odoo"].map(str::to_owned).into();
         // Changes nothing, or what the audit of one already says.
-        seen.extend(["POST /admin/api/clients/{id}/odoo/test", "POST /admin/api/people/{user}/second-factor/reset"].map(str::to_owned));
+        seen.extend(["POST /admin/api/clients/{id}/odoo/test", "POST /admin/api/connector/test", "POST /admin/api/people/{user}/second-factor/reset"].map(str::to_owned));
         seen.insert("POST /admin/api/clients/{id}/statements/{month}/close".to_owned());
         // tests/it/statement_invoices.rs
         seen.extend(["POST /admin/api/clients/{id}/statements/{month}/invoice", "POST /admin/api/clients/{id}/statements/{month}/invoice/check"].map(str::to_owned));

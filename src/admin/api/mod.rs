@@ -25,6 +25,7 @@ use crate::http::{self, HttpSettings};
 mod approvals;
 mod clients;
 mod connection;
+mod connector;
 mod door;
 mod failures;
 mod files;
@@ -109,6 +110,7 @@ fn register() -> OpenApiRouter<Portal> {
         .routes(routes!(reports::audit_verify))
         .routes(routes!(reports::client_audit_verify))
         .routes(routes!(settings::settings_show, settings::settings_edit))
+        .routes(routes!(connector::connector_test))
         .routes(routes!(reports::panel_show))
 }
 

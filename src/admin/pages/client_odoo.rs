@@ -14,11 +14,11 @@ use crate::admin::cx::{Answer, Flash, tenant_path};
 use crate::admin::error::PageError;
 use crate::admin::forms::{Faults, Form, Hidden};
 use crate::admin::odoo_typed::{Given, Typed};
+use crate::admin::steps::StepView;
 use crate::domain::connections::ConnectionError;
 use crate::domain::tenants::{PersonalPolicy, ProtocolChoice, Tenant, TenantEdit};
 use crate::domain::users::{Level, TenantAccess};
 use crate::tools::doctor::{Place, Reader};
-use live::StepView;
 
 const TEMPLATE: &str = "pages/client_odoo.html";
 

@@ -19,6 +19,7 @@ mod client_odoo;
 mod clients;
 mod configs;
 mod connect;
+mod connector;
 mod filters;
 mod forgot;
 mod home;
@@ -84,6 +85,8 @@ pub(super) fn register() -> Vec<Route> {
         Route::new("/admin/sign-ups/approve", Who::Operator).post(sign_ups::approve),
         Route::new("/admin/sign-ups/refuse", Who::Operator).post(sign_ups::refuse),
         Route::new("/admin/agents", Who::Operator).get(agents::show_all).menu("agents", "bot"),
+        Route::new("/admin/connector", Who::Operator).get(connector::show).menu("connector", "plug"),
+        Route::new("/admin/connector/test", Who::Operator).post(connector::test).limited(),
         Route::new("/admin/people", Who::Operator).get(people::list).menu("people", "users"),
         Route::new("/admin/people/invite", Who::Operator).post(people::invite),
         Route::new("/admin/people/link", Who::Operator).post(people::link),

@@ -131,7 +131,7 @@ export async function great(browser, service, { operator, odoo, screens }) {
     assert.match(await desk.locator("main").innerText(), /consultar_rnc_dgii/);
   });
 
-  await step("client: a write waits for the owner, who approves it on the telephone; the agent hears of it", async () => {
+  const customer = await step("client: a write waits for the owner, who approves it on the telephone; the agent hears of it", async () => {
     await owner.open(`${at}/tools`);
     const row = phone.locator("tr", { has: phone.locator('input[name=tool][value="crear_cliente"]') });
     await row.locator("input[name=on]").check();
@@ -153,6 +153,7 @@ export async function great(browser, service, { operator, odoo, screens }) {
     await look(owner, "clients-id-approvals-hecha", { screens, quiet: true });
     const told = await call(service, token, "crear_cliente", wish);
     assert.ok(!told.error && Number.isInteger(told.content.cliente_id), told.text);
+    return wish.nombre;
   });
 
   const viewer = await joined(browser, service, { boss, at, who: VIEWER, level: "viewer", width: PHONE, screens });
@@ -167,7 +168,7 @@ export async function great(browser, service, { operator, odoo, screens }) {
   const members = [];
   for (const [who, person] of [["owner", owner], ["viewer", viewer]]) members.push({ who, state: await person.context.storageState() });
   for (const person of [boss, owner, viewer]) await person.close();
-  return { path: at, members, token };
+  return { path: at, members, token, owner: OWNER, customer };
 }
 
 /** The button that sends the form to that address. */

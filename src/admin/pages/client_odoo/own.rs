@@ -4,7 +4,7 @@ use axum::http::{HeaderMap, StatusCode, header};
 use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Serialize};
 
-use super::live::{self, StepView};
+use super::live;
 use super::may_have_own;
 use crate::admin::Cx;
 use crate::admin::cx::{Answer, Flash};
@@ -13,6 +13,7 @@ use crate::admin::forms::{Faults, Form, Hidden};
 use crate::admin::pages::client::Head;
 use crate::admin::pages::client_form::forget;
 use crate::admin::pages::profile::Nothing;
+use crate::admin::steps::StepView;
 use crate::domain::connections::ConnectionError;
 use crate::domain::tenants::{NewPersonalOdoo, PersonalPolicy, Tenant};
 use crate::domain::users::{Level, TenantAccess};
