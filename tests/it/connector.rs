@@ -12,12 +12,14 @@ use dunet::text::{Language, text};
 use dunet::tools::connector::{PROGRAMS, Program, State as How, Step, Target, examine};
 use rcgen::{CertificateParams, KeyPair};
 use secrecy::SecretString;
+use serde_json::json;
 use tokio::task::JoinSet;
 use tokio_rustls::rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
 
 use crate::commands::Shell;
 use crate::support::hostile::over_tls;
-use crate::support::{Backend, TestApp, actor, api, serve};
+use crate::support::mcp::McpClient;
+use crate::support::{Backend, TestApp, actor, api, serve, until};
 
 /// How a front misbehaves.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -233,6 +235,13 @@ async fn each_bad_front_is_named_with_its_remedy() {
 async fn an_answer_that_is_kept_back_is_noticed() {
     let app = TestApp::start(Backend::Sqlite, &[]).await;
     let tenant = app.tenant("Ferretería").await;
+    // Who is new is noticed by the service once more, and whoever listens is let go for it.
+    let listens = McpClient::modern(&app.mcp_url(), &tenant.token);
+    until("nothing is new any more", || async {
+        let listening = listens.request("subscriptions/listen", json!({ "notifications": { "toolsListChanged": true } }));
+        tokio::time::timeout(std::time::Duration::from_millis(2_500), listening).await.is_err()
+    })
+    .await;
     let (url, _front) = front(&app, Habit::KeepsBack).await;
     let steps = examined(&url, Some(&tenant.token)).await;
     assert_eq!((fault(&steps, "stream"), stop(&steps, Program::VsCode)), (Some("buffered"), None), "{steps:?}");

@@ -195,6 +195,9 @@ mod tests {
         let sources = [
             include_str!("mod.rs"),
             include_str!("clients.rs"),
+            include_str!("grants.rs"),
+            include_str!("connector.rs"),
+            include_str!("approvals.rs"),
             include_str!("connection.rs"),
             include_str!("log.rs"),
             include_str!("members.rs"),
