@@ -124,12 +124,13 @@ pub(super) struct PadronUpload {
     #[schema(value_type = Vec<String>, format = Binary)]
     zip: Vec<Vec<u8>>,
     /// The day they are of, where they do not say it.
+    #[schema(value_type = NaiveDate, required = false)]
     cutoff: Option<NaiveDate>,
     /// `1` takes them also when there are far more or fewer taxpayers than before.
-    #[schema(pattern = "^1$")]
+    #[schema(value_type = String, required = false, pattern = "^1$")]
     any_size_change: Option<String>,
     /// `1` takes them also when they are older than the active listing.
-    #[schema(pattern = "^1$")]
+    #[schema(value_type = String, required = false, pattern = "^1$")]
     allow_older: Option<String>,
 }
 

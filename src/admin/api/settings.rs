@@ -37,13 +37,13 @@ pub(super) struct SettingsChange {
     #[serde(default, deserialize_with = "given")]
     #[schema(value_type = Option<u32>)]
     usage_retention_days: Option<Option<u32>>,
-    /// RD$ per US$ on statements.
+    /// RD$ per US$ on statements, as text.
     #[serde(default, deserialize_with = "given")]
-    #[schema(value_type = Option<Decimal>)]
+    #[schema(value_type = Option<String>, pattern = r"^[0-9]{1,4}(\.[0-9]{1,4})?$")]
     usd_rate: Option<Option<Decimal>>,
-    /// ITBIS on statements, per cent.
+    /// ITBIS on statements, per cent, as text.
     #[serde(default, deserialize_with = "given")]
-    #[schema(value_type = Option<Decimal>)]
+    #[schema(value_type = Option<String>, pattern = r"^[0-9]{1,4}(\.[0-9]{1,4})?$")]
     itbis_percent: Option<Option<Decimal>>,
     /// What everybody is told while the service is under maintenance.
     #[serde(default, deserialize_with = "given")]
