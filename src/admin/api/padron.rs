@@ -117,7 +117,8 @@ pub(super) struct ImportEntry {
 }
 
 /// The official zip files (one or both) and what else is said about them.
-#[derive(ToSchema)]
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
 #[expect(dead_code, reason = "describes a form with files, which is read as it comes")]
 pub(super) struct PadronUpload {
     /// `DGII_RNC.zip`, `RNC_CONTRIBUYENTES.zip`, or both: the field twice.
