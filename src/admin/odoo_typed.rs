@@ -3,7 +3,7 @@
 use url::Url;
 
 use crate::domain::connections::OdooDraft;
-use crate::domain::tenants::{ProtocolChoice, Tenant};
+use crate::domain::tenants::{ProtocolChoice, Tenant, TenantEdit};
 use crate::state::AppState;
 
 /// An examination that takes longer is given up. Shorter than a request may take, so that the answer says so itself.
@@ -29,6 +29,22 @@ pub(super) struct Typed<'a> {
 pub(super) struct Given {
     pub(super) draft: OdooDraft,
     pub(super) pace: Option<u32>,
+}
+
+impl Given {
+    /// The whole connection, as a change of its tenant.
+    pub(super) fn edit(self) -> TenantEdit {
+        let OdooDraft { url, database, login, secret, protocol } = self.draft;
+        TenantEdit {
+            odoo_url: Some(url),
+            odoo_database: Some(database),
+            odoo_login: Some(login),
+            odoo_secret: secret,
+            odoo_protocol: Some(protocol),
+            odoo_requests_per_second: Some(self.pace),
+            ..TenantEdit::default()
+        }
+    }
 }
 
 /// A field and the sentence of what is wrong with it (`portal.faults.<key>`).

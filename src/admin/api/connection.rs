@@ -174,17 +174,7 @@ pub(super) async fn connection_set(State(portal): State<Portal>, by: By, Path(pa
     let tenant = client(state, &path).await?;
     let pace = new.requests_per_second.map(|pace| pace.to_string()).unwrap_or_default();
     let given = given(state, &tenant, [&new.url, &new.database, &new.login], new.secret.as_ref(), new.protocol.unwrap_or_default(), &pace)?;
-    let edit = TenantEdit {
-        odoo_url: Some(given.draft.url),
-        odoo_database: Some(given.draft.database),
-        odoo_login: Some(given.draft.login),
-        odoo_secret: given.draft.secret,
-        odoo_protocol: Some(given.draft.protocol),
-        odoo_requests_per_second: Some(given.pace),
-        odoo_personal: new.personal.map(Personal::known),
-        version: new.version,
-        ..TenantEdit::default()
-    };
+    let edit = TenantEdit { odoo_personal: new.personal.map(Personal::known), version: new.version, ..given.edit() };
     state.tenants.tenant_edit(tenant.id, edit, &by.actor()).await?;
     forget(state, tenant.id);
     shown(state, &state.tenants.tenant_find(tenant.id).await?).await

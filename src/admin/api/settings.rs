@@ -11,7 +11,6 @@ use super::door::By;
 use super::input::Body;
 use super::problem::ApiError;
 use crate::admin::Portal;
-use crate::domain::plans::plan_rows;
 use crate::domain::settings::{Key, Settings, SignUp};
 use crate::ids::TenantId;
 
@@ -100,13 +99,6 @@ pub(super) async fn settings_edit(State(portal): State<Portal>, by: By, Body(cha
     {
         return Err(ApiError::fault(Key::BillingClient.as_str(), "There is no such client."));
     }
-    let changes = change.changes();
-    let plan = changes.iter().find(|(key, _)| *key == Key::SignUpPlan).map(|(_, plan)| plan.trim()).filter(|plan| !plan.is_empty());
-    if let Some(plan) = plan
-        && !plan_rows(&state.db).await.map_err(ApiError::internal)?.iter().any(|row| row.code == plan)
-    {
-        return Err(ApiError::sentences([(Key::SignUpPlan.as_str(), "choice")]));
-    }
-    state.settings.edit(&changes, seen, &by.actor()).await?;
+    state.settings.edit(&change.changes(), seen, &by.actor()).await?;
     Ok(Json(state.settings.get().as_ref().clone()))
 }

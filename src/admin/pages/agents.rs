@@ -8,7 +8,7 @@ use crate::admin::cx::{Answer, Flash, tenant_path};
 use crate::admin::error::PageError;
 use crate::admin::forms::Form;
 use crate::domain::oauth::GrantView;
-use crate::domain::users::{Operator, TenantAccess};
+use crate::domain::users::{AnyOperator, Operator, TenantAccess};
 use crate::ids::{GrantId, TenantId};
 
 #[derive(Serialize)]
@@ -104,7 +104,7 @@ pub(super) async fn revoke(cx: Cx, access: TenantAccess, Form(form): Form<Revoca
 
 /// Every program of every client.
 pub(super) async fn show_all(cx: Cx, operator: Operator) -> Answer {
-    let grants = cx.state().oauth.grants_of_all(&operator).await?.into_iter().map(|grant| Grant::of(grant, true, revoke_path));
+    let grants = cx.state().oauth.grants_seen(&AnyOperator::from(&operator), None).await?.into_iter().map(|grant| Grant::of(grant, true, revoke_path));
     cx.page("pages/agents_all.html", AllView { grants: grants.collect() })
 }
 

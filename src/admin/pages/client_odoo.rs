@@ -90,17 +90,7 @@ pub(super) async fn save(cx: Cx, access: TenantAccess, Form(form): Form<OdooForm
         Ok(given) => given,
         Err(faults) => return page(&cx, &access, &tenant, StatusCode::UNPROCESSABLE_ENTITY, &form, faults, Vec::new()).await,
     };
-    let edit = TenantEdit {
-        odoo_url: Some(given.draft.url),
-        odoo_database: Some(given.draft.database),
-        odoo_login: Some(given.draft.login),
-        odoo_secret: given.draft.secret,
-        odoo_protocol: Some(given.draft.protocol),
-        odoo_requests_per_second: Some(given.pace),
-        odoo_personal: PersonalPolicy::known(&form.personal),
-        version: Some(form.version),
-        ..TenantEdit::default()
-    };
+    let edit = TenantEdit { odoo_personal: PersonalPolicy::known(&form.personal), version: Some(form.version), ..given.edit() };
     match cx.state().tenants.tenant_edit(tenant.id, edit, &access.actor()).await {
         Ok(()) => {
             forget(&cx, tenant.id);

@@ -50,7 +50,7 @@ impl OAuth {
     /// # Errors
     /// The database.
     pub async fn grants_of_tenant(&self, access: &TenantAccess) -> Result<Vec<GrantView>, OAuthError> {
-        self.shown(self.alive().filter(oauth_grants::Column::ClientId.eq(access.tenant().uuid()))).await
+        self.shown(self.alive_of(access.tenant())).await
     }
 
     /// One's own grants that are alive, in all of one's tenants, the newest first.
@@ -61,25 +61,12 @@ impl OAuth {
         self.shown(self.alive().filter(oauth_grants::Column::UserId.eq(user.id().uuid()))).await
     }
 
-    /// Every grant that is alive, for operators, the newest first, some hundred at most.
-    ///
-    /// # Errors
-    /// The database.
-    pub async fn grants_of_all(&self, _operator: &crate::domain::users::Operator) -> Result<Vec<GrantView>, OAuthError> {
-        self.shown(self.alive()).await
-    }
-
-    /// The same for a program of an operator's: of one tenant, or of all.
+    /// For operators and their programs: the grants of a tenant that are alive, or of all, the newest first, some hundred at most.
     ///
     /// # Errors
     /// The database.
     pub async fn grants_seen(&self, _by: &AnyOperator, tenant: Option<TenantId>) -> Result<Vec<GrantView>, OAuthError> {
-        let all = self.alive();
-        self.shown(match tenant {
-            Some(tenant) => all.filter(oauth_grants::Column::ClientId.eq(tenant.uuid())),
-            None => all,
-        })
-        .await
+        self.shown(tenant.map_or_else(|| self.alive(), |tenant| self.alive_of(tenant))).await
     }
 
     /// Ends a grant of a tenant for an operator, or a program of theirs.
@@ -87,8 +74,7 @@ impl OAuth {
     /// # Errors
     /// There is no such grant, or the database.
     pub async fn grant_end(&self, by: &AnyOperator, tenant: TenantId, grant: GrantId) -> Result<(), OAuthError> {
-        let of = self.alive().filter(oauth_grants::Column::ClientId.eq(tenant.uuid())).filter(oauth_grants::Column::Id.eq(grant.uuid()));
-        self.end(of, &by.actor()).await
+        self.end(self.alive_of(tenant).filter(oauth_grants::Column::Id.eq(grant.uuid())), &by.actor()).await
     }
 
     /// Ends a grant of a tenant: an owner any, a viewer their own.
@@ -96,7 +82,7 @@ impl OAuth {
     /// # Errors
     /// There is no such grant that they may end, or the database.
     pub async fn grant_revoke(&self, access: &TenantAccess, grant: GrantId) -> Result<(), OAuthError> {
-        let of = self.alive().filter(oauth_grants::Column::ClientId.eq(access.tenant().uuid())).filter(oauth_grants::Column::Id.eq(grant.uuid()));
+        let of = self.alive_of(access.tenant()).filter(oauth_grants::Column::Id.eq(grant.uuid()));
         let of = if access.may_change() { of } else { of.filter(oauth_grants::Column::UserId.eq(access.user().id().uuid())) };
         self.end(of, &access.actor()).await
     }
@@ -114,6 +100,10 @@ impl OAuth {
             .filter(oauth_grants::Column::RevokedAt.is_null())
             .filter(oauth_grants::Column::ActivatedAt.is_not_null())
             .filter(oauth_grants::Column::ExpiresAt.gt(self.clock.now()))
+    }
+
+    fn alive_of(&self, tenant: TenantId) -> Select<oauth_grants::Entity> {
+        self.alive().filter(oauth_grants::Column::ClientId.eq(tenant.uuid()))
     }
 
     async fn end(&self, which: Select<oauth_grants::Entity>, actor: &Actor) -> Result<(), OAuthError> {
