@@ -56,21 +56,30 @@ impl ReadSide {
     /// Looks how far behind the replica is. The nodes' signs of life tell, which come every few seconds however quiet the database is.
     pub async fn look(&self) {
         let Some(replica) = &self.replica else { return };
-        let behind = tokio::time::timeout(PATIENCE, behind_s(&replica.db)).await;
-        let near = matches!(behind, Ok(Ok(Some(behind_s))) if behind_s <= replica.behind_s_max as f64);
+        let behind = self.behind_s().await;
+        let near = matches!(behind, Ok(Some(behind_s)) if behind_s <= replica.behind_s_max as f64);
         if replica.near.swap(near, Ordering::Relaxed) != near {
             if near {
                 tracing::info!("the replica is near enough: reports are read from it");
             } else {
                 let how = match behind {
-                    Ok(Ok(Some(behind_s))) => format!("{behind_s:.0} s behind"),
-                    Ok(Ok(None)) => "it has seen no node".to_owned(),
-                    Ok(Err(error)) => error.to_string(),
-                    Err(_) => "no answer in time".to_owned(),
+                    Ok(Some(behind_s)) => format!("{behind_s:.0} s behind"),
+                    Ok(None) => "it has seen no node".to_owned(),
+                    Err(error) => error.to_string(),
                 };
                 tracing::warn!(how, "the replica is not asked: reports are read from the database");
             }
         }
+    }
+
+    /// How far behind the replica is by the nodes' signs of life, seconds; none when there were none, or there is no replica.
+    ///
+    /// # Errors
+    /// It does not answer, or is no replica of a database of ours.
+    pub async fn behind_s(&self) -> Result<Option<f64>, DbErr> {
+        let Some(replica) = &self.replica else { return Ok(None) };
+        let late = || DbErr::Custom("no answer in time".to_owned());
+        tokio::time::timeout(PATIENCE, behind_s(&replica.db)).await.unwrap_or_else(|_| Err(late()))
     }
 
     fn near(&self) -> Option<&Replica> {

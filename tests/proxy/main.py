@@ -12,6 +12,7 @@ import time
 
 from acme import acme
 from box import NAME, Box
+from cluster import cluster
 from deploy import deploy
 from parts import CALL, Browser, Caller, Curl, Load, Report, fail, free_port, until
 from restart import restart
@@ -213,12 +214,8 @@ def away(report, box, curl):
     report.check("while no node answers, agents are told so as JSON-RPC", answer.status == 503 and answer.json().get("error", {}).get("code") == -32000, answer)
 
 
-def main():
-    root, binary, folder, *only = sys.argv[1:]
-    report = Report()
-    wanted = lambda name: not only or name in only
-    if wanted("unit"):
-        report.part("the unit files", lambda: unit(report, root))
+def stand(report, root, binary, folder, wanted):
+    """What is tried on one box."""
     box = None
     try:
         box = Box(root, binary, folder)
@@ -243,6 +240,18 @@ def main():
                 stop()
             except Exception as error:
                 report.check("everything ends", False, error)
+
+
+def main():
+    root, binary, folder, *only = sys.argv[1:]
+    report = Report()
+    wanted = lambda name: not only or name in only
+    if wanted("unit"):
+        report.part("the unit files", lambda: unit(report, root))
+    if not only or set(only) - {"unit", "cluster"}:
+        stand(report, root, binary, os.path.join(folder, "box"), wanted)
+    if wanted("cluster"):
+        report.part("cluster", lambda: cluster(report, root, binary, os.path.join(folder, "cluster")))
     print(f"proxy: {report.passed} passed, {report.failed} failed")
     if report.failed or not report.passed:
         fail("something failed")

@@ -18,11 +18,10 @@ use tokio_util::task::task_tracker::TaskTrackerToken;
 
 use super::UsageRecord;
 use super::journal::{Journal, Segment};
-use super::live::{LiveCall, LiveCalls, LiveFeed};
+use super::live::LiveFeed;
 use super::rollup::roll_up;
 use crate::db;
 use crate::db::entities::tool_usage::{self, Column};
-use crate::ids::TenantId;
 
 /// First and longest wait between tries while the database is away.
 const RETRY_FIRST: Duration = Duration::from_millis(200);
@@ -57,7 +56,7 @@ pub struct UsageSink {
     shared: Arc<Shared>,
     open: TaskTracker,
     cut: CancellationToken,
-    live: LiveFeed,
+    pub(super) live: LiveFeed,
 }
 
 #[derive(Debug)]
@@ -127,34 +126,6 @@ impl UsageSink {
         if waiting >= self.shared.batch_records_max {
             self.shared.full.notify_one();
         }
-    }
-
-    /// Watches calls as they end: a tenant's, or everybody's.
-    #[must_use]
-    pub fn live(&self, tenant: Option<TenantId>) -> LiveCalls {
-        self.live.watch(tenant)
-    }
-
-    /// This node's calls, to be told to other nodes.
-    #[must_use]
-    pub fn live_for_others(&self) -> LiveCalls {
-        self.live.watch_for_others()
-    }
-
-    /// A call that another node answered, for those who watch here.
-    pub fn live_heard(&self, call: LiveCall) {
-        self.live.hear(call);
-    }
-
-    /// How many people watch here.
-    #[must_use]
-    pub fn live_people(&self) -> usize {
-        self.live.people()
-    }
-
-    /// Waits until one more begins to.
-    pub async fn live_begun(&self) {
-        self.live.begun().await;
     }
 
     /// A request that may yet hand a record over; [`Self::cut_open`] waits until it is dropped.

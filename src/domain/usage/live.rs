@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::{Notify, broadcast};
 
-use super::UsageRecord;
+use super::{UsageRecord, UsageSink};
 use crate::ids::{TenantId, UsageId};
 
 /// Calls that a watcher may be behind.
@@ -131,6 +131,36 @@ impl LiveFeed {
         let calls = self.calls.subscribe();
         self.watchers.fetch_add(1, Ordering::Relaxed);
         LiveCalls { calls, tenant, watchers: Arc::clone(&self.watchers), people }
+    }
+}
+
+impl UsageSink {
+    /// Watches calls as they end: a tenant's, or everybody's.
+    #[must_use]
+    pub fn live(&self, tenant: Option<TenantId>) -> LiveCalls {
+        self.live.watch(tenant)
+    }
+
+    /// This node's calls, to be told to other nodes.
+    #[must_use]
+    pub fn live_for_others(&self) -> LiveCalls {
+        self.live.watch_for_others()
+    }
+
+    /// A call that another node answered, for those who watch here.
+    pub fn live_heard(&self, call: LiveCall) {
+        self.live.hear(call);
+    }
+
+    /// How many people watch here.
+    #[must_use]
+    pub fn live_people(&self) -> usize {
+        self.live.people()
+    }
+
+    /// Waits until one more begins to.
+    pub async fn live_begun(&self) {
+        self.live.begun().await;
     }
 }
 
