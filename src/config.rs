@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use clap::Args;
 use clap::builder::FalseyValueParser;
 use ipnet::IpNet;
-use secrecy::SecretString;
+use secrecy::{ExposeSecret, SecretString};
 use url::Url;
 
 /// The settings that every command shares.
@@ -319,6 +319,18 @@ impl Config {
             let file = self.data_dir.join("dunet.db");
             SecretString::from(format!("sqlite://{}?mode=rwc", file.display()))
         })
+    }
+
+    /// Redis, if it is named: a setting that is there and empty names none.
+    #[must_use]
+    pub fn redis_url(&self) -> Option<&SecretString> {
+        self.redis_url.as_ref().filter(|url| !url.expose_secret().is_empty())
+    }
+
+    /// The replica, if one is named.
+    #[must_use]
+    pub fn database_read_url(&self) -> Option<&SecretString> {
+        self.database_read_url.as_ref().filter(|url| !url.expose_secret().is_empty())
     }
 
     /// Where usage is kept until the database has it.

@@ -125,8 +125,8 @@ impl AppState {
         let connections =
             Connections::new(tenants.clone(), addresses(&config), odoo_limits(&config), Lanes::new(lane_settings(limits)), limits.connections_max, limits.connection_idle_s);
         let nodes = Nodes::new(db.clone(), clock.clone(), node_name());
-        let shared = config.redis_url.as_ref().map(|url| SharedCounters::new(url, Duration::from_millis(limits.redis_timeout_ms))).transpose()?;
-        let reads = match &config.database_read_url {
+        let shared = config.redis_url().map(|url| SharedCounters::new(url, Duration::from_millis(limits.redis_timeout_ms))).transpose()?;
+        let reads = match config.database_read_url() {
             Some(replica) => ReadSide::with_replica(db, replica, limits.database_connections_max, limits.replica_behind_s_max).await?,
             None => ReadSide::of(db),
         };

@@ -227,13 +227,13 @@ async fn database(config: &Config, clock: &Clock, findings: &mut Findings) {
 /// What stands beside several nodes. None of it keeps a start from going well: without it a node goes on by itself.
 async fn neighbours(config: &Config, findings: &mut Findings) {
     let within = std::time::Duration::from_millis(config.limits.redis_timeout_ms.max(1_000));
-    if let Some(url) = &config.redis_url {
+    if let Some(url) = config.redis_url() {
         match redis_answers(url, within).await {
             Ok(()) => findings.good("Redis", "answers"),
             Err(error) => findings.wrong("Redis", format!("REDIS_URL: {error:#}: is the server up, are address and password right? Without it each node allows its share only")),
         }
     }
-    if let Some(url) = &config.database_read_url {
+    if let Some(url) = config.database_read_url() {
         let asked = async {
             let db = db::connect(&config.database_url(), 1).await?;
             let reads = ReadSide::with_replica(&db, url, 1, config.limits.replica_behind_s_max).await?;

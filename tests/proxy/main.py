@@ -16,6 +16,7 @@ from cluster import cluster
 from deploy import deploy
 from parts import CALL, Browser, Caller, Curl, Load, Report, fail, free_port, until
 from restart import restart
+from slope import slope
 from unit import unit
 
 JSON = ["-H", "Content-Type: application/json", "-H", "Accept: application/json, text/event-stream"]
@@ -248,10 +249,13 @@ def main():
     wanted = lambda name: not only or name in only
     if wanted("unit"):
         report.part("the unit files", lambda: unit(report, root))
-    if not only or set(only) - {"unit", "cluster"}:
+    if not only or set(only) - {"unit", "cluster", "slope"}:
         stand(report, root, binary, os.path.join(folder, "box"), wanted)
     if wanted("cluster"):
         report.part("cluster", lambda: cluster(report, root, binary, os.path.join(folder, "cluster")))
+    # No check but a measurement, and only when it is asked for.
+    if "slope" in only:
+        report.part("slope", lambda: slope(report, root, binary, os.path.join(folder, "slope")))
     print(f"proxy: {report.passed} passed, {report.failed} failed")
     if report.failed or not report.passed:
         fail("something failed")
