@@ -16,11 +16,12 @@ use chrono::{DateTime, NaiveDate, Utc};
 use governor::clock::Clock as _;
 use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter};
 use moka::future::Cache;
-use sea_orm::{ColumnTrait, DatabaseConnection, DbErr, EntityTrait, PaginatorTrait, QueryFilter};
+use sea_orm::{ColumnTrait, DatabaseConnection, DbErr, PaginatorTrait, QueryFilter};
 
 use super::hours::Hours;
 use super::plans::Plan;
 use super::tenants::Tenant;
+use super::usage;
 use crate::clock::{Clock, billing_month, next_billing_month};
 use crate::db::entities::tool_usage;
 use crate::ids::{TenantId, TokenId};
@@ -236,12 +237,7 @@ impl Limits {
     }
 
     async fn month_count(&self, tenant: TenantId, month: i32) -> Result<Arc<AtomicU32>, DbErr> {
-        let count = tool_usage::Entity::find()
-            .filter(tool_usage::Column::ClientId.eq(tenant.uuid()))
-            .filter(tool_usage::Column::BillingMonth.eq(month))
-            .filter(tool_usage::Column::Counted.eq(true))
-            .count(&self.db)
-            .await?;
+        let count = usage::of_month(tenant, month).filter(tool_usage::Column::Counted.eq(true)).count(&self.db).await?;
         Ok(Arc::new(AtomicU32::new(u32::try_from(count).unwrap_or(u32::MAX))))
     }
 }

@@ -22,6 +22,7 @@ use super::live::{LiveCalls, LiveFeed};
 use super::rollup::roll_up;
 use crate::db;
 use crate::db::entities::tool_usage::{self, Column};
+use crate::db::parts::{self, Covered};
 use crate::ids::TenantId;
 
 /// First and longest wait between tries while the database is away.
@@ -100,7 +101,7 @@ impl UsageSink {
             dropped: AtomicU64::new(0),
             failing: AtomicBool::new(false),
         });
-        let worker = UsageWorker { db, shared: Arc::clone(&shared), batch_records_max, flush };
+        let worker = UsageWorker { db, shared: Arc::clone(&shared), covered: Covered::default(), batch_records_max, flush };
         (Self { shared, open: TaskTracker::new(), cut: CancellationToken::new(), live: LiveFeed::new() }, worker)
     }
 
@@ -194,6 +195,7 @@ impl OpenRequest {
 pub struct UsageWorker {
     db: DatabaseConnection,
     shared: Arc<Shared>,
+    covered: Covered,
     batch_records_max: usize,
     flush: Duration,
 }
@@ -325,12 +327,12 @@ impl UsageWorker {
 
     /// Inserts a batch. When the database refuses rows of it, they are tried one by one, and those it refuses alone are set aside.
     async fn deliver(&self, batch: &[tool_usage::Model]) -> Result<(), DeliveryError> {
-        match insert(&self.db, batch).await {
+        match self.insert(batch).await {
             Err(error) if is_refusal(&error) => {}
             other => return Ok(other?),
         }
         for row in batch {
-            match insert(&self.db, std::slice::from_ref(row)).await {
+            match self.insert(std::slice::from_ref(row)).await {
                 Err(error) if is_refusal(&error) => {
                     let file = self.shared.journal.set_aside(row)?;
                     tracing::error!(%error, usage.id = %row.id, file = %file.display(), "the database refuses a usage record; it is set aside");
@@ -339,6 +341,20 @@ impl UsageWorker {
             }
         }
         Ok(())
+    }
+
+    /// Inserts a batch, with the parts of the table that its months need.
+    async fn insert(&self, batch: &[tool_usage::Model]) -> Result<(), DbErr> {
+        let began = || batch.iter().map(|row| row.started_at);
+        self.covered.cover(&self.db, began()).await?;
+        match insert(&self.db, batch).await {
+            Err(error) if parts::is_missing(&error) => {}
+            other => return other,
+        }
+        // One that was there is over, and was dropped; its straggler makes it anew.
+        self.covered.forget();
+        self.covered.cover(&self.db, began()).await?;
+        insert(&self.db, batch).await
     }
 }
 
@@ -390,7 +406,7 @@ async fn insert(db: &DatabaseConnection, batch: &[tool_usage::Model]) -> Result<
     transaction.rollback().await?;
     let transaction = db::begin_write(db).await?;
     let active = batch.iter().map(|row| row.clone().into_active_model());
-    let mut statement = tool_usage::Entity::insert_many(active).on_conflict(OnConflict::column(Column::Id).do_nothing().to_owned()).into_query();
+    let mut statement = tool_usage::Entity::insert_many(active).on_conflict(OnConflict::new().do_nothing().to_owned()).into_query();
     let mut inserted: HashSet<uuid::Uuid> = HashSet::with_capacity(batch.len());
     for row in transaction.query_all(statement.returning_col(Column::Id)).await? {
         inserted.insert(row.try_get("", "id")?);
@@ -429,7 +445,8 @@ fn insert_sql(backend: DbBackend, rows: usize) -> String {
         sql.push_str(before);
         db::push_place(&mut sql, backend, place);
     }
-    sql.push_str(") on conflict (id) do nothing");
+    // Not by name: on PostgreSQL the key is the id and the beginning. Both are made once, with the record, so that a record is there once.
+    sql.push_str(") on conflict do nothing");
     sql
 }
 
@@ -441,7 +458,7 @@ mod tests {
     fn a_statement_has_a_place_for_each_value() {
         let columns = Column::iter().count();
         let sql = insert_sql(DbBackend::Postgres, 2);
-        assert!(sql.starts_with("insert into tool_usage (id, client_id, token_id, ") && sql.ends_with(&format!(", ${}) on conflict (id) do nothing", columns * 2)), "{sql}");
+        assert!(sql.starts_with("insert into tool_usage (id, client_id, token_id, ") && sql.ends_with(&format!(", ${}) on conflict do nothing", columns * 2)), "{sql}");
         assert_eq!((sql.matches('(').count(), sql.matches(&format!("), (${}, ", columns + 1)).count()), (4, 1), "{sql}");
         assert!(columns * BATCH_RECORDS_MAX < 32_766, "SQLite's limit on parameters");
     }
