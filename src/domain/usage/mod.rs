@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, SubsecRound, Utc};
 use sea_orm::sea_query::{Expr, Func};
 use sea_orm::{ColumnTrait, DatabaseConnection, DbErr, EntityTrait, FromQueryResult, QueryFilter, QueryOrder, QuerySelect, Select};
 
@@ -121,7 +121,8 @@ fn row(record: &UsageRecord) -> tool_usage::Model {
         odoo_us: big(record.odoo_us),
         odoo_requests: i32::try_from(record.odoo_requests).unwrap_or(i32::MAX),
         request_id: record.request_id.clone(),
-        started_at: record.started_at,
+        // As both databases keep it: the same record is the same row, from wherever it is delivered.
+        started_at: record.started_at.trunc_subsecs(6),
     }
 }
 
