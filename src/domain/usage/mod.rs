@@ -15,6 +15,7 @@ mod journal;
 mod live;
 mod prune;
 pub(super) mod rollup;
+mod store;
 
 pub use journal::in_use as journal_in_use;
 pub use live::{LiveCall, LiveCalls, LiveEvent};
