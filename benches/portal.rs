@@ -8,8 +8,8 @@
 #![expect(clippy::print_stdout, clippy::disallowed_methods, reason = "a benchmark prints, measures time and reads its own arguments")]
 
 use std::future::Future;
-use std::sync::{Arc, LazyLock};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, LazyLock};
 use std::time::{Duration, Instant};
 
 use dunet::clock::Clock;

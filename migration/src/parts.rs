@@ -4,7 +4,7 @@
 //! round; should that change, a part holds an hour of its neighbour's calls, which does no harm: who asks for a month asks for its instants.
 
 use sea_orm_migration::prelude::*;
-use sea_orm_migration::sea_orm::ConnectionTrait;
+use sea_orm_migration::sea_orm::{ConnectionTrait, Statement};
 
 /// The table that is in parts.
 pub const TABLE: &str = "tool_usage";
@@ -28,12 +28,21 @@ pub fn next(month: i32) -> i32 {
 }
 
 /// Makes a month's part. Attaching takes no lock that a reader, an insert or a backup would have to wait for, as creating it in place would.
+/// Where a table has the name (somebody detached the month to keep it), the part gets another.
 ///
 /// # Errors
 /// The database; there is such a part already.
 pub async fn make<C: ConnectionTrait>(db: &C, month: i32) -> Result<(), DbErr> {
-    let name = name(month);
+    let mut name = name(month);
+    while is_taken(db, &name).await? {
+        name.push('a');
+    }
     db.execute_unprepared(&format!("create table {name} (like {TABLE} including all)")).await?;
     db.execute_unprepared(&format!("alter table {TABLE} attach partition {name} for values from ({}) to ({})", begins(month), begins(next(month)))).await?;
     Ok(())
+}
+
+async fn is_taken<C: ConnectionTrait>(db: &C, name: &str) -> Result<bool, DbErr> {
+    let statement = Statement::from_string(db.get_database_backend(), format!("select to_regclass('{name}') is not null as taken"));
+    db.query_one_raw(statement).await?.map_or(Ok(false), |row| row.try_get("", "taken"))
 }
