@@ -73,6 +73,7 @@ impl Service {
         state.tenants.keys_check().await.context("the vault key does not fit the database")?;
         state.users.keys_check().await.context("the vault key does not fit the database")?;
         state.settings.load().await.context("reading the settings")?;
+        parts_ahead(&state).await;
         worker.recover().await;
         if let Err(error) = state.nodes.beat().await {
             tracing::warn!(%error, "the other nodes were not told that this one begins");
@@ -379,11 +380,21 @@ async fn housekeeping(state: AppState, stop: CancellationToken) {
         if let Err(error) = state.approvals.sweep().await {
             tracing::warn!(%error, "writes that nobody approved in time could not be forgotten");
         }
+        parts_ahead(&state).await;
         match calls_prune(&state).await {
             Ok(0) => {}
             Ok(calls) => tracing::info!(calls, "old calls were removed; their sums stay"),
             Err(error) => tracing::warn!(%error, "old calls could not be removed"),
         }
+    }
+}
+
+/// The coming months' parts of the usage table. Without them a month's first call makes its own.
+async fn parts_ahead(state: &AppState) {
+    match db::parts::make_ahead(&state.db, state.clock.now()).await {
+        Ok(months) if months.is_empty() => {}
+        Ok(months) => tracing::info!(?months, "parts were made for the calls of the coming months"),
+        Err(error) => tracing::warn!(%error, "parts for the calls of the coming months could not be made yet"),
     }
 }
 

@@ -97,6 +97,13 @@ pub fn month_start(month: i32) -> Option<NaiveDate> {
     NaiveDate::from_ymd_opt(month / 100, u32::try_from(month % 100).ok()?, 1)
 }
 
+/// The instants between which a billing month (YYYYMM) lies: its first, and the first after it; none when there is no such month.
+#[must_use]
+pub fn month_bounds(month: i32) -> Option<(DateTime<Utc>, DateTime<Utc>)> {
+    let first = month_start(month)?;
+    Some((day_start(first), day_start(first.checked_add_months(chrono::Months::new(1))?)))
+}
+
 /// The day on which the billing month after `at` begins, in Santo Domingo.
 #[must_use]
 pub fn next_billing_month(at: DateTime<Utc>) -> NaiveDate {
@@ -117,6 +124,7 @@ mod tests {
         assert_eq!((billing_day(before), billing_day(after)), (20_261_231, 20_270_101));
         assert_eq!(day_start(local_day(after)), after);
         assert_eq!(month_start(202_701).map(day_start), Some(after));
+        assert_eq!(month_bounds(202_612), Some(("2026-12-01T04:00:00Z".parse().unwrap(), after)));
         assert_eq!((month_start(202_713), hour_number(after)), (None, 499_660));
         assert_eq!(next_billing_month(before), NaiveDate::from_ymd_opt(2027, 1, 1).unwrap());
     }

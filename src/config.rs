@@ -209,7 +209,8 @@ pub struct Limits {
     #[arg(long, env = "DUNET_USAGE_FLUSH_MS", default_value_t = 500, global = true, hide_short_help = true)]
     pub usage_flush_ms: u64,
 
-    /// How long single calls are kept, days, at least 40; their sums are kept for ever. The operator's setting goes before.
+    /// How long single calls are kept at least, days, no less than 40; on PostgreSQL they go by whole months. Their sums are kept for ever. The
+    /// operator's setting goes before.
     #[arg(long, env = "DUNET_USAGE_RETENTION_DAYS", default_value_t = 400, global = true, hide_short_help = true)]
     pub usage_retention_days: u32,
 

@@ -15,6 +15,7 @@ use sea_orm::{
 use secrecy::{ExposeSecret, SecretString};
 
 pub mod entities;
+pub mod parts;
 pub mod reads;
 pub mod schema;
 

@@ -19,7 +19,7 @@ use chrono::{DateTime, NaiveDate, Utc};
 use governor::clock::Clock as _;
 use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter};
 use moka::future::Cache;
-use sea_orm::{ColumnTrait, DatabaseConnection, DbErr, EntityTrait, PaginatorTrait, QueryFilter};
+use sea_orm::{ColumnTrait, DatabaseConnection, DbErr, PaginatorTrait, QueryFilter};
 
 use self::month::{Month, Told};
 use self::shared::{Away, MonthCall, Rate};
@@ -28,6 +28,7 @@ use super::hours::{HOUR_MICROS, Hourly, Hours, step};
 use super::nodes::Nodes;
 use super::plans::Plan;
 use super::tenants::Tenant;
+use super::usage;
 use crate::clock::{Clock, billing_month, next_billing_month};
 use crate::db::entities::tool_usage;
 use crate::ids::{TenantId, TokenId};
@@ -360,12 +361,7 @@ impl Limits {
     }
 
     async fn month_count(&self, tenant: TenantId, month: i32) -> Result<u32, DbErr> {
-        let count = tool_usage::Entity::find()
-            .filter(tool_usage::Column::ClientId.eq(tenant.uuid()))
-            .filter(tool_usage::Column::BillingMonth.eq(month))
-            .filter(tool_usage::Column::Counted.eq(true))
-            .count(&self.db)
-            .await?;
+        let count = usage::of_month(tenant, month).filter(tool_usage::Column::Counted.eq(true)).count(&self.db).await?;
         Ok(u32::try_from(count).unwrap_or(u32::MAX))
     }
 }

@@ -36,6 +36,7 @@ mod oauth_attacks;
 mod observability;
 mod odoo_real;
 mod padron;
+mod parts;
 mod permits;
 mod personal_odoo;
 mod portal_api;

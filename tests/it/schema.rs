@@ -36,7 +36,7 @@ async fn fresh(backend: Backend) -> (DatabaseConnection, tempfile::TempDir) {
 async fn tables(db: &DatabaseConnection) -> Vec<String> {
     let sql = match db.get_database_backend() {
         DbBackend::Sqlite => "select name from sqlite_master where type = 'table' and name not like 'sqlite_%' order by 1",
-        _ => "select table_name as name from information_schema.tables where table_schema = 'public' order by 1",
+        _ => "select relname::text as name from pg_class where relnamespace = 'public'::regnamespace and relkind in ('r', 'p') and not relispartition order by 1",
     };
     strings(db, sql.to_owned(), "name").await
 }

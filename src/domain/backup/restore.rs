@@ -11,6 +11,7 @@ use super::cells::cell;
 use super::file::Archive;
 use super::{Manifest, TableFacts, list};
 use crate::clock::Clock;
+use crate::db::parts::{self, Covered};
 use crate::db::schema::{self, Column, Table};
 use crate::db::{self, push_place};
 use crate::domain::audit::{self, Actor, Change};
@@ -86,13 +87,25 @@ pub(super) fn columns(table: &Table, facts: &TableFacts) -> anyhow::Result<Vec<C
 
 async fn insert_all(transaction: &DatabaseTransaction, archive: &mut Archive, facts: &TableFacts, columns: &[Column]) -> anyhow::Result<()> {
     let mut rows = archive.rows(facts)?;
+    let covered = Covered::default();
     loop {
         let batch = rows.batch(rows_of_one(columns))?;
         if batch.is_empty() {
             return Ok(());
         }
+        cover(transaction, &covered, &facts.name, columns, &batch).await?;
         insert(transaction, &facts.name, columns, &batch, "").await.with_context(|| format!("restoring the table {}", facts.name))?;
     }
+}
+
+/// Makes the parts of the table that the rows need.
+pub(super) async fn cover(transaction: &DatabaseTransaction, covered: &Covered, table: &str, columns: &[Column], rows: &[Vec<Value>]) -> anyhow::Result<()> {
+    if table == parts::TABLE {
+        let place = columns.iter().position(|column| column.name == parts::KEY).context("calls without a beginning")?;
+        let times = rows.iter().filter_map(|row| row.get(place)?.as_str()?.parse().ok());
+        covered.cover_within(transaction, times).await?;
+    }
+    Ok(())
 }
 
 /// How many rows one statement takes.

@@ -13,8 +13,9 @@ use serde_json::{Value, json};
 
 use super::Manifest;
 use super::file::Archive;
-use super::restore::{columns, insert, keys_check, rows_of_one};
+use super::restore::{columns, cover, insert, keys_check, rows_of_one};
 use crate::clock::Clock;
+use crate::db::parts::Covered;
 use crate::db::schema::{self, Column, Kind, Table};
 use crate::db::{self, push_place};
 use crate::domain::audit::{self, Actor, Change};
@@ -38,7 +39,7 @@ pub async fn tenant_import(db: &DatabaseConnection, clock: &Clock, vault: &Vault
     let applied = schema::applied(&transaction).await?;
     anyhow::ensure!(applied == manifest.migrations, "the export was made by another version ({}): bring both services to the same one", manifest.dunet);
     let tables = schema::tables(&transaction).await?;
-    let mut people = HashMap::new();
+    let (mut people, covered) = (HashMap::new(), Covered::default());
     for facts in &manifest.tables {
         let table = tables.iter().find(|table| table.name == facts.name).with_context(|| format!("there is no table {}", facts.name))?;
         let columns = columns(table, facts)?;
@@ -57,6 +58,7 @@ pub async fn tenant_import(db: &DatabaseConnection, clock: &Clock, vault: &Vault
             if batch.is_empty() {
                 continue;
             }
+            cover(&transaction, &covered, &table.name, &columns, &batch).await?;
             // The plan is the one that is sold here, if it has the same code.
             let conflict = if table.name == "plans" { " on conflict do nothing" } else { "" };
             insert(&transaction, &table.name, &columns, &batch, conflict)

@@ -2,11 +2,11 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, SubsecRound, Utc};
 use sea_orm::sea_query::{Expr, Func};
-use sea_orm::{ColumnTrait, DatabaseConnection, DbErr, EntityTrait, FromQueryResult, QueryFilter, QueryOrder, QuerySelect};
+use sea_orm::{ColumnTrait, DatabaseConnection, DbErr, EntityTrait, FromQueryResult, QueryFilter, QueryOrder, QuerySelect, Select};
 
-use crate::clock::billing_month;
+use crate::clock::{billing_month, month_bounds};
 use crate::db::entities::tool_usage;
 use crate::ids::{TenantId, TokenId, UsageId};
 
@@ -15,6 +15,7 @@ mod journal;
 mod live;
 mod prune;
 pub(super) mod rollup;
+mod store;
 
 pub use journal::in_use as journal_in_use;
 pub use live::{LiveCall, LiveCalls, LiveEvent};
@@ -121,7 +122,8 @@ fn row(record: &UsageRecord) -> tool_usage::Model {
         odoo_us: big(record.odoo_us),
         odoo_requests: i32::try_from(record.odoo_requests).unwrap_or(i32::MAX),
         request_id: record.request_id.clone(),
-        started_at: record.started_at,
+        // As both databases keep it: the same record is the same row, from wherever it is delivered.
+        started_at: record.started_at.trunc_subsecs(6),
     }
 }
 
@@ -175,20 +177,27 @@ pub struct UsageTotal {
     pub counted: i64,
 }
 
+/// A tenant's calls of a month (YYYYMM). The month's instants say the same as its number, and in which part of the table to look.
+pub(super) fn of_month(tenant: TenantId, month: i32) -> Select<tool_usage::Entity> {
+    let mut select = tool_usage::Entity::find().filter(tool_usage::Column::ClientId.eq(tenant.uuid())).filter(tool_usage::Column::BillingMonth.eq(month));
+    if let Some((from, to)) = month_bounds(month) {
+        select = select.filter(tool_usage::Column::StartedAt.gte(from)).filter(tool_usage::Column::StartedAt.lt(to));
+    }
+    select
+}
+
 /// A tenant's calls of a month (YYYYMM), by tool and outcome.
 ///
 /// # Errors
 /// The database.
 pub async fn totals(db: &DatabaseConnection, tenant: TenantId, month: i32) -> Result<Vec<UsageTotal>, DbErr> {
     let counted = Expr::case(tool_usage::Column::Counted.eq(true), 1).finally(0);
-    tool_usage::Entity::find()
+    of_month(tenant, month)
         .select_only()
         .column(tool_usage::Column::Tool)
         .column(tool_usage::Column::Outcome)
         .column_as(tool_usage::Column::Id.count(), "calls")
         .expr_as(Func::sum(counted), "counted")
-        .filter(tool_usage::Column::ClientId.eq(tenant.uuid()))
-        .filter(tool_usage::Column::BillingMonth.eq(month))
         .group_by(tool_usage::Column::Tool)
         .group_by(tool_usage::Column::Outcome)
         .order_by_asc(tool_usage::Column::Tool)

@@ -466,7 +466,7 @@ impl TestApp {
         let query = async |sql: String| db.query_all_raw(Statement::from_string(backend, sql)).await.expect("rows");
         let names = match self.backend {
             Backend::Sqlite => "select name from sqlite_master where type = 'table'",
-            Backend::Postgres => "select tablename::text as name from pg_tables where schemaname = 'public'",
+            Backend::Postgres => "select relname::text as name from pg_class where relnamespace = 'public'::regnamespace and relkind in ('r', 'p') and not relispartition",
         };
         let mut all = Vec::new();
         for table in query(names.to_owned()).await {
