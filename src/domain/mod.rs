@@ -1,5 +1,6 @@
 //! The hall: the rules. Knows nothing of HTTP, HTML or MCP (no axum, no rmcp, no minijinja).
 
+pub mod alerts;
 pub mod approvals;
 pub mod audit;
 pub mod backup;
@@ -11,6 +12,7 @@ pub mod lanes;
 pub mod limits;
 pub mod mail;
 pub mod oauth;
+pub mod odoo_keys;
 pub mod operations;
 pub mod operator_keys;
 pub mod padron_history;
