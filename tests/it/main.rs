@@ -4,6 +4,7 @@
 
 mod support;
 
+mod alerts;
 mod approvals;
 mod attacks;
 mod attacks_door;
@@ -33,6 +34,7 @@ mod mcp_offers;
 mod oauth;
 mod oauth_attacks;
 mod observability;
+mod odoo_keys;
 mod odoo_real;
 mod padron;
 mod permits;

@@ -33,7 +33,7 @@ mod watch;
 mod webhook;
 
 pub use channels::{ChannelsChange, ChannelsError, ChannelsFault, ChannelsView};
-pub use outbox::{DeliveryState, DeliveryView, LetterFacts};
+pub use outbox::{DeliveryState, DeliveryView, LetterFacts, title};
 pub use webhook::{Signed, sign};
 
 /// Alerts shown on a page.

@@ -18,7 +18,7 @@ use super::{Alerts, Kind, Owner, channels_of};
 use crate::db::entities::{alert_deliveries, clients, memberships, users};
 use crate::domain::mail::Letter;
 use crate::odoo::asking::Unanswered;
-use crate::text::Language;
+use crate::text::{self, Language};
 
 /// Waits before further attempts, minutes; after the last it is given up.
 const WAITS_MIN: [i64; 6] = [1, 5, 30, 120, 360, 720];
@@ -362,4 +362,12 @@ fn link(base: &Url, owner: Owner, kind: Kind) -> String {
         (Owner::Operator, _) => "/admin/alerts".to_owned(),
     };
     format!("{}{page}", base.as_str().trim_end_matches('/'))
+}
+
+/// What an alert is called on a page: the subject of its letter.
+#[must_use]
+pub fn title(kind: Kind, facts: &Value, language: Language, zone: Tz) -> String {
+    let facts = flat(facts, language, zone);
+    let facts: Vec<(&str, &str)> = facts.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+    text::fill(language, &format!("portal.mail.{}.subject", kind.letter()), &facts)
 }

@@ -195,7 +195,7 @@ impl OdooKeys {
         let before = self.parts.clock.now() - Duration::hours(ASKED_EVERY_H);
         let mut sql = Sql::new(
             "select c.id as id from clients c left join odoo_keys k on k.client_id = c.id where c.status = 'active' and c.odoo_secret_sealed is not null \
-             and (k.client_id is null or k.checked_at is null or k.checked_at < c.updated_at or k.checked_at <= ",
+             and (k.client_id is null or k.checked_at is null or k.checked_at <= c.updated_at or k.checked_at <= ",
         );
         sql.bind(before).push(") order by k.checked_at limit ").bind(ASKED_MAX);
         let due: Vec<Due> = sql.all(&self.parts.db).await?;
@@ -332,9 +332,13 @@ fn learn(row: &mut odoo_keys::Model, keys: Option<&[OwnKey]>, now: DateTime<Utc>
         (row.source, row.expires_at, row.made_at) = (Source::Odoo.as_str().to_owned(), None, None);
         return;
     };
-    match ours(keys, row.name.as_deref(), now) {
+    match ours(keys, row.name.as_deref().map(|name| (name, row.made_at)), now) {
         Some(key) => {
             (row.source, row.expires_at, row.made_at) = (Source::Odoo.as_str().to_owned(), key.expires_at, key.made_at);
+            // The only one: it is known again when there are more.
+            if keys.len() == 1 {
+                row.name = Some(key.name.clone());
+            }
         }
         None if row.source == Source::Typed.as_str() => {}
         None => {
@@ -344,11 +348,14 @@ fn learn(row: &mut odoo_keys::Model, keys: Option<&[OwnKey]>, now: DateTime<Utc>
     }
 }
 
-/// Which of the keys is the one in use; none when that cannot be known. Those that have ended are not: the one in use works.
+/// Which of the keys is the one in use; none when that cannot be known. `known` is the name it had, and when it was made. Those that have ended are
+/// not: the one in use works.
 #[must_use]
-pub fn ours<'a>(keys: &'a [OwnKey], name: Option<&str>, now: DateTime<Utc>) -> Option<&'a OwnKey> {
+pub fn ours<'a>(keys: &'a [OwnKey], known: Option<(&str, Option<DateTime<Utc>>)>, now: DateTime<Utc>) -> Option<&'a OwnKey> {
     let live: Vec<&OwnKey> = keys.iter().filter(|key| key.expires_at.is_none_or(|ends| ends > now)).collect();
-    if let Some(named) = live.iter().find(|key| name == Some(key.name.as_str())) {
+    if let Some((name, made_at)) = known
+        && let Some(named) = live.iter().find(|key| key.name == name && (made_at.is_none() || made_at == key.made_at))
+    {
         return Some(named);
     }
     let first = *live.first()?;
@@ -363,7 +370,7 @@ mod tests {
     fn which_key_it_is_is_known_or_said_not_to_be() {
         let now: DateTime<Utc> = "2026-11-22T12:00:00Z".parse().unwrap();
         let key = |id: i64, name: &str, days: Option<i64>| OwnKey { id, name: name.to_owned(), made_at: Some(now), expires_at: days.map(|days| now + Duration::days(days)) };
-        let found = |keys: &[OwnKey], name: Option<&str>| ours(keys, name, now).map(|key| key.id);
+        let found = |keys: &[OwnKey], name: Option<&str>| ours(keys, name.map(|name| (name, Some(now))), now).map(|key| key.id);
         assert_eq!(found(&[], None), None);
         assert_eq!(found(&[key(1, "a", Some(3))], None), Some(1));
         assert_eq!(found(&[key(1, "a", Some(3)), key(2, "b", Some(4))], None), None, "two, and nobody says which");

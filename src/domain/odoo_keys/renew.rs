@@ -348,7 +348,7 @@ impl OdooKeys {
             secret_mark: secret_mark(&sealed.0),
             source: if facts.is_some() { Source::Odoo } else { Source::Unknown }.as_str().to_owned(),
             expires_at: facts.and_then(|key| key.expires_at),
-            made_at: Some(now),
+            made_at: facts.and_then(|key| key.made_at),
             name: Some(name.to_owned()),
             checked_at: Some(now),
             tried_at: Some(now),
@@ -408,8 +408,9 @@ async fn made_by_itself(client: &OdooClient, config: &OdooConfig, row: &odoo_key
 async fn made_by_password<'a>(config: &'a OdooConfig, row: &odoo_keys::Model, password: &SecretString, name: &str, now: DateTime<Utc>) -> Result<Made<'a>, Failed> {
     let mut session = KeyByPassword::sign_in(config, password).await.map_err(|error| Failed::session(&error, false))?;
     let keys = session.keys().await.map_err(|error| Failed::session(&error, false))?;
-    let old = if is_api_key(&config.secret) { ours(&keys, row.name.as_deref(), now).filter(|key| keys.len() == 1 || row.name.as_deref() == Some(key.name.as_str())) } else { None };
-    let old = old.map(|key| key.id);
+    // One that merely ends on the same day as the others may be another program's.
+    let found = ours(&keys, row.name.as_deref().map(|name| (name, row.made_at)), now).filter(|key| keys.len() == 1 || row.name.as_deref() == Some(key.name.as_str()));
+    let old = found.filter(|_| is_api_key(&config.secret)).map(|key| key.id);
     let mut refused = None;
     for days in LIVES {
         match session.make(password, name, u32::try_from(days).unwrap_or(1)).await {
