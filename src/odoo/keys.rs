@@ -150,21 +150,29 @@ impl<'a> KeyByPassword<'a> {
     pub async fn make(&mut self, password: &SecretString, name: &str, days: u32) -> Result<SecretString, KeyByPasswordError> {
         let description = self.call("res.users.apikeys.description", "create", json!([{ "name": name, "duration": days.to_string() }]), json!({})).await?;
         let description = description.as_i64().or_else(|| description[0].as_i64()).ok_or_else(odd)?;
-        let check = self.call("res.users.apikeys.description", "make_key", json!([[description]]), json!({})).await?;
-        let check = check["res_id"].as_i64().ok_or_else(odd)?;
-        let kwargs = json!({ "context": { "password": password.expose_secret() } });
-        let shown = self.call("res.users.identitycheck", "run_check", json!([[check]]), kwargs).await?;
+        let answer = self.call("res.users.apikeys.description", "make_key", json!([[description]]), json!({})).await?;
+        let shown = self.identified(password, answer).await?;
         shown["context"]["default_key"].as_str().filter(|key| looks_like_api_key(key)).map(|key| SecretString::from(key.to_owned())).ok_or_else(odd)
     }
 
-    /// Removes a key of that id. Within ten minutes of the password Odoo asks no more.
+    /// Removes a key of that id.
     ///
     /// # Errors
     /// See [`KeyByPasswordError`].
-    pub async fn remove(&mut self, id: i64) -> Result<(), KeyByPasswordError> {
+    pub async fn remove(&mut self, password: &SecretString, id: i64) -> Result<(), KeyByPasswordError> {
         let answer = self.call("res.users.apikeys", "remove", json!([[id]]), json!({})).await?;
-        // Else it asks who one is.
-        if answer["type"] == "ir.actions.act_window_close" { Ok(()) } else { Err(odd()) }
+        let done = self.identified(password, answer).await?;
+        if done["type"] == "ir.actions.act_window_close" { Ok(()) } else { Err(odd()) }
+    }
+
+    /// Answers the question who one is, where Odoo asked it instead of doing what it should: it does not ask again for ten minutes.
+    async fn identified(&mut self, password: &SecretString, answer: Value) -> Result<Value, KeyByPasswordError> {
+        if answer["res_model"] != "res.users.identitycheck" {
+            return Ok(answer);
+        }
+        let check = answer["res_id"].as_i64().ok_or_else(odd)?;
+        let kwargs = json!({ "context": { "password": password.expose_secret() } });
+        self.call("res.users.identitycheck", "run_check", json!([[check]]), kwargs).await
     }
 
     /// The keys of the person.

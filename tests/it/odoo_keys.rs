@@ -221,7 +221,7 @@ impl Front {
         if method == "revoke" {
             let id = self.ids.lock().unwrap().remove(asked["key"].as_str().unwrap());
             let Some(id) = id else { return refused("The provided API key is invalid.") };
-            session.remove(id).await.unwrap();
+            session.remove(&password, id).await.unwrap();
             return axum::Json(json!(true)).into_response();
         }
         assert_eq!(asked["scope"], "rpc");

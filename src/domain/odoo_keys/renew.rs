@@ -183,7 +183,7 @@ impl From<DbErr> for Failed {
 /// A key that was made, and how the old one is let go.
 struct Made<'a> {
     key: SecretString,
-    session: Option<KeyByPassword<'a>>,
+    session: Option<(KeyByPassword<'a>, &'a SecretString)>,
     old: Option<i64>,
 }
 
@@ -313,11 +313,11 @@ impl OdooKeys {
         }
         self.parts.connections.forget(tenant.id);
         let mut outcome = Outcome::Renewed;
-        if let (Some(session), old) = (&mut made.session, made.old) {
+        if let (Some((session, password)), old) = (&mut made.session, made.old) {
             // By then no process signs in with the old one.
             tokio::time::sleep(self.parts.settled_within).await;
             let removed = match old {
-                Some(old) => session.remove(old).await.is_ok(),
+                Some(old) => session.remove(password, old).await.is_ok(),
                 None => !is_api_key(&config.secret),
             };
             if !removed {
@@ -369,8 +369,8 @@ impl OdooKeys {
     async fn let_go(&self, client: &OdooClient, made: &mut Made<'_>, name: &str) {
         let gone = match &mut made.session {
             None => client.with_deadline(instant() + WITHIN).key_revoke(&made.key).await.is_ok(),
-            Some(session) => match session.keys().await.ok().and_then(|keys| keys.iter().find(|key| key.name == name).map(|key| key.id)) {
-                Some(id) => session.remove(id).await.is_ok(),
+            Some((session, password)) => match session.keys().await.ok().and_then(|keys| keys.iter().find(|key| key.name == name).map(|key| key.id)) {
+                Some(id) => session.remove(password, id).await.is_ok(),
                 None => false,
             },
         };
@@ -405,7 +405,7 @@ async fn made_by_itself(client: &OdooClient, config: &OdooConfig, row: &odoo_key
     Err(refused.unwrap_or_else(|| Failed::new(Outcome::Refused, "")))
 }
 
-async fn made_by_password<'a>(config: &'a OdooConfig, row: &odoo_keys::Model, password: &SecretString, name: &str, now: DateTime<Utc>) -> Result<Made<'a>, Failed> {
+async fn made_by_password<'a>(config: &'a OdooConfig, row: &odoo_keys::Model, password: &'a SecretString, name: &str, now: DateTime<Utc>) -> Result<Made<'a>, Failed> {
     let mut session = KeyByPassword::sign_in(config, password).await.map_err(|error| Failed::session(&error, false))?;
     let keys = session.keys().await.map_err(|error| Failed::session(&error, false))?;
     // One that merely ends on the same day as the others may be another program's.
@@ -414,7 +414,7 @@ async fn made_by_password<'a>(config: &'a OdooConfig, row: &odoo_keys::Model, pa
     let mut refused = None;
     for days in LIVES {
         match session.make(password, name, u32::try_from(days).unwrap_or(1)).await {
-            Ok(key) => return Ok(Made { key, session: Some(session), old }),
+            Ok(key) => return Ok(Made { key, session: Some((session, password)), old }),
             Err(error @ KeyByPasswordError::Refused(_)) => refused = refused.or(Some(Failed::session(&error, true))),
             Err(error) => return Err(Failed::session(&error, true)),
         }
