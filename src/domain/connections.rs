@@ -164,7 +164,12 @@ impl Connections {
         let until = instant() + within;
         let asked = async {
             let connection = self.get(tenant, None).await?;
-            connection.client().with_deadline(until).call_read("res.users", "context_get", None, serde_json::Map::new()).await.map_err(|error| Arc::new(ConnectionError::Odoo(error)))
+            connection
+                .client()
+                .with_deadline(until)
+                .call_read("res.users", "context_get", None, serde_json::Map::new())
+                .await
+                .map_err(|error| Arc::new(ConnectionError::Odoo(error)))
         };
         match tokio::time::timeout_at(until, asked).await {
             Ok(Ok(_)) => true,

@@ -90,7 +90,12 @@ impl OdooClient {
 fn keys_of(rows: &Value) -> Vec<OwnKey> {
     let at = |value: &Value| value.as_str().and_then(|text| NaiveDateTime::parse_from_str(text, "%Y-%m-%d %H:%M:%S").ok()).map(|at| at.and_utc());
     let key = |row: &Value| {
-        Some(OwnKey { id: row["id"].as_i64()?, name: row["name"].as_str().unwrap_or_default().to_owned(), made_at: at(&row["create_date"]), expires_at: at(&row["expiration_date"]) })
+        Some(OwnKey {
+            id: row["id"].as_i64()?,
+            name: row["name"].as_str().unwrap_or_default().to_owned(),
+            made_at: at(&row["create_date"]),
+            expires_at: at(&row["expiration_date"]),
+        })
     };
     rows.as_array().into_iter().flatten().filter_map(key).collect()
 }

@@ -5,6 +5,7 @@
 mod support;
 
 mod alerts;
+mod alerts_real;
 mod approvals;
 mod attacks;
 mod attacks_door;

@@ -53,7 +53,7 @@ fn config(url: &str, database: &str, login: &str, secret: &str) -> OdooConfig {
     }
 }
 
-fn object(value: Value) -> Map<String, Value> {
+fn object(value: &Value) -> Map<String, Value> {
     value.as_object().unwrap().clone()
 }
 
@@ -97,7 +97,7 @@ impl Person {
     }
 
     async fn gone(self) {
-        self.admin.call_write("res.users", "write", Some(&[self.uid]), object(json!({ "vals": { "active": false } }))).await.unwrap();
+        self.admin.call_write("res.users", "write", Some(&[self.uid]), object(&json!({ "vals": { "active": false } }))).await.unwrap();
     }
 }
 
@@ -212,7 +212,8 @@ impl Front {
 
     /// What `generate` and `revoke` do: the one makes a key of the same user for a key that works, the other removes one.
     async fn own(&self, method: &str, body: &Bytes) -> Response {
-        let refused = |words: &str| (StatusCode::UNPROCESSABLE_ENTITY, axum::Json(json!({ "name": "odoo.exceptions.UserError", "message": words, "arguments": [words] }))).into_response();
+        let refused =
+            |words: &str| (StatusCode::UNPROCESSABLE_ENTITY, axum::Json(json!({ "name": "odoo.exceptions.UserError", "message": words, "arguments": [words] }))).into_response();
         let asked: Value = serde_json::from_slice(body).unwrap();
         let (url, database, login) = &self.person;
         let config = config(url, database, login, PASSWORD);
@@ -337,7 +338,7 @@ async fn a_key_renews_itself_where_odoo_lets_it_and_is_never_lost() {
     assert!(app.state.connections.answers(&find().await, std::time::Duration::from_secs(20)).await);
 
     // By itself, all the way.
-    app.clock.advance(Duration::days(25));
+    app.clock.advance(Duration::days(55));
     let before = front.asked("/generate");
     care().await;
     let own = view(&app, id).await;
@@ -372,11 +373,11 @@ async fn what_this_odoo_does_not_offer_is_said() {
     assert_eq!(outcome, if offered { Outcome::Refused } else { Outcome::NotOffered });
     assert!(person.works(&key).await && key_now(&app, id).await.expose_secret() == key.expose_secret());
     // A key does not get past the question who one is: the person's password is asked for.
-    let named = object(json!({ "vals_list": [{ "name": "x", "duration": "30" }] }));
+    let named = object(&json!({ "vals_list": [{ "name": "x", "duration": "30" }] }));
     let made = client.call_write("res.users.apikeys.description", "create", None, named).await.unwrap();
     let check = client.call_write("res.users.apikeys.description", "make_key", Some(&[made[0].as_i64().unwrap()]), Map::new()).await.unwrap();
     assert_eq!(check["res_model"], "res.users.identitycheck", "{check}");
-    let with_key = object(json!({ "context": { "password": key.expose_secret() } }));
+    let with_key = object(&json!({ "context": { "password": key.expose_secret() } }));
     let refused = client.call_write("res.users.identitycheck", "run_check", Some(&[check["res_id"].as_i64().unwrap()]), with_key).await.unwrap_err();
     assert_eq!(refused.kind, OdooErrorKind::Validation, "a key is no password");
     let config = person.config(PASSWORD);

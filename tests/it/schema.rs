@@ -2,8 +2,9 @@
 
 use dunet::db;
 use dunet::db::entities::{
-    alert_channels, alert_deliveries, alerts, api_tokens, client_tools, clients, configs, logs, memberships, oauth_clients, oauth_codes, oauth_grants, oauth_requests, oauth_tokens, odoo_keys, operations, operator_keys,
-    padron_imports, plans, sessions, statement_invoices, statements, tool_usage, usage_days, usage_hours, usage_months, user_links, users,
+    alert_channels, alert_deliveries, alerts, api_tokens, client_tools, clients, configs, logs, memberships, oauth_clients, oauth_codes, oauth_grants, oauth_requests,
+    oauth_tokens, odoo_keys, operations, operator_keys, padron_imports, plans, sessions, statement_invoices, statements, tool_usage, usage_days, usage_hours, usage_months,
+    user_links, users,
 };
 use sea_orm::{ConnectionTrait, DatabaseConnection, DbBackend, EntityTrait, IdenStatic, Iterable, QuerySelect, Statement};
 

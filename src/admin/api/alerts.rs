@@ -202,13 +202,5 @@ async fn shown(state: &AppState, owner: Owner, secret: Option<SecretString>) -> 
 }
 
 fn delivery(view: DeliveryView) -> Delivery {
-    Delivery {
-        r#type: view.kind.as_str(),
-        state: view.state,
-        attempts: view.attempts,
-        status: view.status,
-        cause: view.cause,
-        created_at: view.created_at,
-        due_at: view.due_at,
-    }
+    Delivery { r#type: view.kind.as_str(), state: view.state, attempts: view.attempts, status: view.status, cause: view.cause, created_at: view.created_at, due_at: view.due_at }
 }

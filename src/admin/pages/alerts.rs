@@ -206,11 +206,7 @@ async fn page(cx: &Cx, subject: &Subject, status: StatusCode, typed: Option<&Ale
     let deliveries = state.alerts.deliveries(subject.owner).await.map_err(PageError::internal)?;
     let on = |topic: Topic, stored: bool| typed.map_or(stored, |form| form.topics.iter().any(|word| word == topic.as_str()));
     let whose = if client.is_some() { "of_client" } else { "of_service" };
-    let topic = |(topic, stored): &(Topic, bool)| TopicView {
-        value: topic.as_str(),
-        text: cx.t(&format!("portal.alerts.{whose}.{}", topic.as_str())),
-        on: on(*topic, *stored),
-    };
+    let topic = |(topic, stored): &(Topic, bool)| TopicView { value: topic.as_str(), text: cx.t(&format!("portal.alerts.{whose}.{}", topic.as_str())), on: on(*topic, *stored) };
     let view = View {
         client,
         action: subject.path.clone(),

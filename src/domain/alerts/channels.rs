@@ -234,7 +234,11 @@ impl Alerts {
         row.version += 1;
         row.updated_at = self.now();
         let row = row.into_active_model().reset_all();
-        if new { row.insert(&transaction).await? } else { row.update(&transaction).await? };
+        if new {
+            row.insert(&transaction).await?
+        } else {
+            row.update(&transaction).await?
+        };
         let subject = owner.tenant().map_or_else(|| "alerts".to_owned(), |tenant| tenant.to_string());
         audit::record(&transaction, &self.parts.clock, actor, Change { tenant: owner.tenant(), action, subject, before: Some(before), after: Some(after) }).await?;
         transaction.commit().await?;

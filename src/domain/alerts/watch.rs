@@ -284,7 +284,8 @@ impl Alerts {
             let Some(_) = self.parts.odoo_keys.fitting(&row, tenant).await? else { continue };
             let left = ends - now;
             let days = KEY_DAYS.into_iter().find(|days| left <= Duration::days(*days)).unwrap_or(KEY_DAYS[2]);
-            let (kind, subject) = if left <= Duration::zero() { (Kind::KeyExpired, format!("{}", ends.timestamp())) } else { (Kind::KeyExpiring, format!("{}/{days}", ends.timestamp())) };
+            let (kind, subject) =
+                if left <= Duration::zero() { (Kind::KeyExpired, format!("{}", ends.timestamp())) } else { (Kind::KeyExpiring, format!("{}/{days}", ends.timestamp())) };
             let mark = Owner::Tenant(tenant).mark(kind, &subject);
             if !open.iter().any(|row| row.mark == mark) {
                 self.tell_once(Owner::Tenant(tenant), kind, &subject, json!({ "expires_at": ends, "days": left.num_days().max(0), "renewed_by_itself": row.renew })).await?;

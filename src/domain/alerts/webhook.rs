@@ -55,8 +55,12 @@ pub(super) fn secret_make() -> Result<SecretString, VaultError> {
 
 /// Sends one; the status that came back. No redirect is followed, and only allowed addresses are reached.
 pub(super) async fn post(policy: AddressPolicy, url: &Url, signed: &Signed, body: String) -> Result<u16, Unanswered> {
-    let headers =
-        [("content-type", "application/json"), ("webhook-id", signed.id.as_str()), ("webhook-timestamp", signed.timestamp.as_str()), ("webhook-signature", signed.signature.as_str())];
+    let headers = [
+        ("content-type", "application/json"),
+        ("webhook-id", signed.id.as_str()),
+        ("webhook-timestamp", signed.timestamp.as_str()),
+        ("webhook-signature", signed.signature.as_str()),
+    ];
     let asker = Asker::new(policy, ANSWER_BYTES_MAX, WITHIN)?;
     let question = Question { method: Method::POST, url, headers: &headers, body, first_piece: true };
     asker.ask(question).await.map(|reply| reply.status)

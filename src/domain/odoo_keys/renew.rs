@@ -218,7 +218,12 @@ impl OdooKeys {
     /// The database.
     pub async fn revoke_due(&self) -> Result<usize, DbErr> {
         let before = self.parts.clock.now() - Duration::minutes(REVOKE_MIN);
-        let rows = odoo_keys::Entity::find().filter(odoo_keys::Column::OldSealed.is_not_null()).filter(odoo_keys::Column::TriedAt.lte(before)).limit(AT_ONCE_MAX).all(&self.parts.db).await?;
+        let rows = odoo_keys::Entity::find()
+            .filter(odoo_keys::Column::OldSealed.is_not_null())
+            .filter(odoo_keys::Column::TriedAt.lte(before))
+            .limit(AT_ONCE_MAX)
+            .all(&self.parts.db)
+            .await?;
         let mut revoked = 0;
         for row in rows {
             let Some(tenant) = self.fitting(&row, row.client_id.into()).await? else { continue };
@@ -270,7 +275,8 @@ impl OdooKeys {
             Ok(renewal) => renewal,
             Err(Failed { outcome, said }) => {
                 let said: String = said.chars().take(SAID_CHARS_MAX).collect();
-                let failed = odoo_keys::Model { tried_at: Some(now), outcome: Some(outcome.as_str().to_owned()), said: Some(said.clone()).filter(|said| !said.is_empty()), ..row.clone() };
+                let failed =
+                    odoo_keys::Model { tried_at: Some(now), outcome: Some(outcome.as_str().to_owned()), said: Some(said.clone()).filter(|said| !said.is_empty()), ..row.clone() };
                 let after = json!({ "outcome": outcome.as_str(), "said": said });
                 self.changed(failed, tenant.id, "odoo.key_renew", json!({}), after, actor).await?;
                 Renewal { outcome, said, expires_at: row.expires_at }
@@ -334,7 +340,16 @@ impl OdooKeys {
 
     /// Seals the new key in the place of the old one, if that is still there.
     #[expect(clippy::too_many_arguments, reason = "one change with all its parts")]
-    async fn swapped(&self, tenant: &Tenant, row: &odoo_keys::Model, key: &SecretString, name: &str, facts: Option<&OwnKey>, revoke_later: bool, actor: &Actor) -> Result<(), Failed> {
+    async fn swapped(
+        &self,
+        tenant: &Tenant,
+        row: &odoo_keys::Model,
+        key: &SecretString,
+        name: &str,
+        facts: Option<&OwnKey>,
+        revoke_later: bool,
+        actor: &Actor,
+    ) -> Result<(), Failed> {
         let now = self.parts.clock.now();
         let sealed = self.parts.vault.seal(tenant.id, &tenant.data_key, ODOO_SECRET_FIELD, key).map_err(|error| Failed::new(Outcome::NewKeyFails, error.to_string()))?;
         let transaction = db::begin_write(&self.parts.db).await?;
@@ -360,7 +375,8 @@ impl OdooKeys {
         let keeps = odoo_keys::Entity::update_many().col_expr(odoo_keys::Column::OldSealed, Expr::value(old.filter(|_| revoke_later)));
         keeps.filter(odoo_keys::Column::ClientId.eq(tenant.id.uuid())).exec(&transaction).await?;
         let after = json!({ "outcome": Outcome::Renewed.as_str(), "odoo_secret": "replaced", "name": name, "expires_at": facts.and_then(|key| key.expires_at) });
-        let change = Change { tenant: Some(tenant.id), action: "odoo.key_renew", subject: tenant.id.to_string(), before: Some(json!({ "expires_at": row.expires_at })), after: Some(after) };
+        let change =
+            Change { tenant: Some(tenant.id), action: "odoo.key_renew", subject: tenant.id.to_string(), before: Some(json!({ "expires_at": row.expires_at })), after: Some(after) };
         audit::record(&transaction, &self.parts.clock, actor, change).await?;
         Ok(transaction.commit().await?)
     }
