@@ -69,7 +69,7 @@ impl Person {
         let admin = OdooClient::connect(config(&url, &database, &named("ODOO_TEST_LOGIN"), &named("ODOO_TEST_API_KEY"))).await.unwrap();
         let login = format!("llaves-{}", uuid::Uuid::new_v4().simple());
         let values = json!({ "vals_list": [{ "name": "Llaves", "login": login, "password": PASSWORD }] });
-        let made = admin.call_write("res.users", "create", None, object(values)).await.unwrap();
+        let made = admin.call_write("res.users", "create", None, object(&values)).await.unwrap();
         let uid = made[0].as_i64().unwrap();
         Some(Self { url, database, login, uid, admin })
     }
