@@ -7,7 +7,7 @@ use chrono::{DateTime, Duration, NaiveDate, Utc};
 use chrono_tz::Tz;
 use futures::StreamExt;
 use sea_orm::sea_query::Expr;
-use sea_orm::{ActiveModelTrait, ColumnTrait, DatabaseTransaction, DbErr, EntityTrait, IntoActiveModel, PaginatorTrait, QueryFilter, QueryOrder, QuerySelect};
+use sea_orm::{ActiveModelTrait, ColumnTrait, DatabaseTransaction, DbErr, EntityTrait, FromQueryResult, IntoActiveModel, PaginatorTrait, QueryFilter, QueryOrder, QuerySelect};
 use serde_json::{Value, json};
 use url::Url;
 use uuid::Uuid;
@@ -17,6 +17,7 @@ use super::webhook;
 use super::{Alerts, Kind, Owner, channels_of};
 use crate::db::entities::{alert_deliveries, clients, memberships, users};
 use crate::domain::mail::Letter;
+use crate::domain::reports::sql::Sql;
 use crate::odoo::asking::Unanswered;
 use crate::text::{self, Language};
 
@@ -24,10 +25,10 @@ use crate::text::{self, Language};
 const WAITS_MIN: [i64; 6] = [1, 5, 30, 120, 360, 720];
 /// Who takes a row for an attempt has so long for it, minutes: if they are killed, somebody else takes it then.
 const LEASE_MIN: i64 = 5;
-/// Rows looked at in one go, sent in one go of one owner, and at the same time.
-const LOOKED_AT_MAX: u64 = 200;
-const OF_ONE_OWNER_MAX: usize = 4;
-const AT_ONCE: usize = 6;
+/// Sent in one go, of one owner and channel in one go, and at the same time.
+const SENT_MAX: i64 = 200;
+const OF_ONE_OWNER_MAX: i64 = 4;
+const AT_ONCE: usize = 16;
 /// Webhooks of one owner that may wait: those of an address that is away for long go first to last, and no further ones come.
 const WAITING_MAX: u64 = 200;
 /// People that one letter goes to.
@@ -82,6 +83,11 @@ pub struct LetterFacts {
     pub kind: Kind,
     /// Names and values.
     pub facts: Vec<(String, String)>,
+}
+
+#[derive(FromQueryResult)]
+struct Due {
+    id: Uuid,
 }
 
 /// How an attempt ended.
@@ -148,17 +154,17 @@ impl Alerts {
     /// # Errors
     /// The database; nothing is lost.
     pub async fn deliver(&self, base: &Url) -> Result<usize, DbErr> {
-        let due = alert_deliveries::Entity::find().filter(alert_deliveries::Column::State.eq(WAITING)).filter(alert_deliveries::Column::DueAt.lte(self.now()));
-        let due = due.order_by_asc(alert_deliveries::Column::DueAt).limit(LOOKED_AT_MAX).all(self.db()).await?;
-        let mut of_one = std::collections::HashMap::<(Uuid, String), usize>::new();
-        let due: Vec<_> = due
-            .into_iter()
-            .filter(|row| {
-                let count = of_one.entry((row.owner, row.channel.clone())).or_default();
-                *count += 1;
-                *count <= OF_ONE_OWNER_MAX
-            })
-            .collect();
+        // Some of each owner's: whose address is slow, or whose letters are many, keeps nobody waiting. Letters first, which are quick.
+        let mut sql = Sql::new(
+            "select id from (select id, channel, row_number() over (partition by owner, channel order by due_at, id) as place from alert_deliveries \
+             where state = 'waiting' and due_at <= ",
+        );
+        sql.bind(self.now()).push(") as due where place <= ").bind(OF_ONE_OWNER_MAX).push(" order by channel, place, id limit ").bind(SENT_MAX);
+        let ids: Vec<Due> = sql.all(self.db()).await?;
+        let mut due = Vec::new();
+        for id in ids {
+            due.extend(alert_deliveries::Entity::find_by_id(id.id).one(self.db()).await?);
+        }
         let attempts: Vec<_> = due.iter().map(|row| self.attempt(row, base)).collect();
         let attempts: Vec<_> = futures::stream::iter(attempts).buffer_unordered(AT_ONCE).collect().await;
         attempts.into_iter().collect::<Result<Vec<bool>, DbErr>>().map(|tried| tried.into_iter().filter(|tried| *tried).count())

@@ -278,10 +278,13 @@ impl Alerts {
         let rows = odoo_keys::Entity::find().filter(odoo_keys::Column::ExpiresAt.is_not_null()).filter(odoo_keys::Column::ExpiresAt.lte(now + Duration::days(KEY_DAYS[2])));
         let rows = rows.all(self.db()).await?;
         let open = alerts::Entity::find().filter(alerts::Column::Kind.is_in(kinds.map(Kind::as_str))).filter(alerts::Column::EndedAt.is_null()).all(self.db()).await?;
+        let current = self.parts.odoo_keys.current(&rows).await?;
         let mut lasting = HashSet::new();
         for row in rows {
             let (Some(ends), tenant) = (row.expires_at, TenantId::from(row.client_id)) else { continue };
-            let Some(_) = self.parts.odoo_keys.fitting(&row, tenant).await? else { continue };
+            if !current.contains(&row.client_id) {
+                continue;
+            }
             let left = ends - now;
             let days = KEY_DAYS.into_iter().find(|days| left <= Duration::days(*days)).unwrap_or(KEY_DAYS[2]);
             let (kind, subject) =

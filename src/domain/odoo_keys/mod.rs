@@ -3,13 +3,14 @@
 //! Odoo does not tell which of a user's keys one is using: it is known where there is only one, where all end alike, or where we made it.
 //! What is known is about one sealed secret; of another one nothing is. A member's own key (`tenants/personal.rs`) is theirs to look after.
 
+use std::collections::{HashMap, HashSet};
 use std::time::Duration as Wait;
 
 use chrono::{DateTime, Duration, NaiveDate, Utc};
 use futures::StreamExt;
 use ring::digest::{SHA256, digest};
 use sea_orm::sea_query::OnConflict;
-use sea_orm::{DatabaseConnection, DbErr, EntityTrait, FromQueryResult, IntoActiveModel};
+use sea_orm::{ColumnTrait, DatabaseConnection, DbErr, EntityTrait, FromQueryResult, IntoActiveModel, QueryFilter, QuerySelect};
 use serde_json::json;
 use uuid::Uuid;
 
@@ -19,7 +20,10 @@ use super::reports::sql::Sql;
 use super::tenants::{Tenant, TenantError, Tenants};
 use super::vault::Vault;
 use crate::clock::{Clock, day_start, instant};
-use crate::db::{self, entities::odoo_keys};
+use crate::db::{
+    self,
+    entities::{clients, odoo_keys},
+};
 use crate::ids::TenantId;
 use crate::odoo::keys::{OwnKey, is_api_key};
 
@@ -253,6 +257,23 @@ impl OdooKeys {
             Err(TenantError::Db(error)) => Err(error),
             Err(_) => Ok(None),
         }
+    }
+
+    /// Whose rows are about the key that an active tenant has. One query.
+    pub(super) async fn current(&self, rows: &[odoo_keys::Model]) -> Result<HashSet<Uuid>, DbErr> {
+        if rows.is_empty() {
+            return Ok(HashSet::new());
+        }
+        let found: Vec<(Uuid, Option<String>)> = clients::Entity::find()
+            .select_only()
+            .columns([clients::Column::Id, clients::Column::OdooSecretSealed])
+            .filter(clients::Column::Status.eq("active"))
+            .filter(clients::Column::Id.is_in(rows.iter().map(|row| row.client_id)))
+            .into_tuple()
+            .all(&self.parts.db)
+            .await?;
+        let marks: HashMap<Uuid, String> = found.into_iter().filter_map(|(id, sealed)| Some((id, secret_mark(&sealed?)))).collect();
+        Ok(rows.iter().filter(|row| marks.get(&row.client_id) == Some(&row.secret_mark)).map(|row| row.client_id).collect())
     }
 
     /// The row about the key that the tenant has now; of another key only the wish to renew is kept.
