@@ -39,6 +39,9 @@ const ACCEPT_PAUSE: Duration = Duration::from_secs(1);
 /// A sign-up whose address is not confirmed is kept so long, days: where letters are sent, and where an operator has to look.
 const SIGN_UP_DAYS_BY_LETTER: i64 = 3;
 const SIGN_UP_DAYS_BY_HAND: i64 = 30;
+/// How often alerts are looked for and sent, and after how many looks keys are cared for too.
+const ALERTS: Duration = Duration::from_secs(30);
+const KEYS_EVERY_LOOKS: u32 = 10;
 /// How often is looked whether a new listing is to be fetched, and how often it is.
 const PADRON_FETCH_LOOK: Duration = Duration::from_secs(60);
 const PADRON_FETCH_EVERY: TimeDelta = TimeDelta::hours(24);
@@ -126,6 +129,7 @@ impl Service {
         spawn(&background, "signals", signals.stop_on_one(stop.clone()));
         spawn(&background, "watch", watch(state.clone(), stop.clone()));
         spawn(&background, "housekeeping", housekeeping(state.clone(), stop.clone()));
+        spawn(&background, "alerts", alerts(state.clone(), settings.public_url.clone(), stop.clone()));
         if let Some(longest) = sd_notify::watchdog_enabled() {
             spawn(&background, "watchdog", watchdog(longest, flushed.clone()));
         }
@@ -381,6 +385,9 @@ async fn housekeeping(state: AppState, stop: CancellationToken) {
             tracing::warn!(%error, "writes that nobody approved in time could not be forgotten");
         }
         parts_ahead(&state).await;
+        if let Err(error) = state.alerts.prune().await {
+            tracing::warn!(%error, "old alerts could not be forgotten");
+        }
         match calls_prune(&state).await {
             Ok(0) => {}
             Ok(calls) => tracing::info!(calls, "old calls were removed; their sums stay"),
@@ -395,6 +402,23 @@ async fn parts_ahead(state: &AppState) {
         Ok(months) if months.is_empty() => {}
         Ok(months) => tracing::info!(?months, "parts were made for the calls of the coming months"),
         Err(error) => tracing::warn!(%error, "parts for the calls of the coming months could not be made yet"),
+    }
+}
+
+/// Looks for what somebody should hear of, and sends it. Every node does: what is told is a row that only one of them can write.
+async fn alerts(state: AppState, public_url: Url, stop: CancellationToken) {
+    let mut looks: u32 = 0;
+    while !stopped(ALERTS, &stop).await {
+        state.alerts.look().await;
+        if looks.is_multiple_of(KEYS_EVERY_LOOKS)
+            && let Err(error) = state.alerts.care().await
+        {
+            tracing::warn!(%error, "Odoo keys could not be cared for");
+        }
+        looks = looks.wrapping_add(1);
+        if let Err(error) = state.alerts.deliver(&public_url).await {
+            tracing::warn!(%error, "alerts could not be sent");
+        }
     }
 }
 

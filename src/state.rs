@@ -12,6 +12,7 @@ use crate::config::Config;
 use crate::db;
 use crate::db::reads::ReadSide;
 use crate::dgii::{Padron, PadronLimits};
+use crate::domain::alerts::{AlertParts, Alerts};
 use crate::domain::approvals::Approvals;
 use crate::domain::changes::ChangeWatch;
 use crate::domain::connections::Connections;
@@ -21,6 +22,7 @@ use crate::domain::mail::Mail;
 use crate::domain::news::News;
 use crate::domain::nodes::Nodes;
 use crate::domain::oauth::OAuth;
+use crate::domain::odoo_keys::{KeyParts, OdooKeys};
 use crate::domain::operations::Operations;
 use crate::domain::operator_keys::OperatorKeys;
 use crate::domain::padron_imports::PadronImports;
@@ -99,6 +101,10 @@ pub struct AppState {
     pub tasks: TaskTracker,
     /// What the service counts of itself.
     pub metrics: Metrics,
+    /// What is known of tenants' Odoo keys.
+    pub odoo_keys: OdooKeys,
+    /// Watches, and tells what somebody should hear of.
+    pub alerts: Alerts,
 }
 
 impl AppState {
@@ -170,7 +176,29 @@ impl AppState {
             tasks: tasks.clone(),
         });
         let metrics = Metrics::new(TOOLS.iter().map(|tool| tool.facts().name).collect(), Code::ALL.iter().map(|code| code.as_str()).collect(), clock.now().timestamp());
+        let odoo_keys = OdooKeys::new(KeyParts {
+            db: db.clone(),
+            clock: clock.clone(),
+            vault: vault.clone(),
+            tenants: tenants.clone(),
+            connections: connections.clone(),
+            settled_within: Duration::from_millis(limits.watch_ms.saturating_mul(2)),
+        });
+        let alerts = Alerts::new(AlertParts {
+            db: db.clone(),
+            clock: clock.clone(),
+            vault: vault.clone(),
+            tenants: tenants.clone(),
+            connections: connections.clone(),
+            odoo_keys: odoo_keys.clone(),
+            usage: usage.clone(),
+            padron: padron.clone(),
+            mail: mail.clone(),
+            addresses: addresses(&config),
+        });
         let state = Self {
+            odoo_keys,
+            alerts,
             db: db.clone(),
             clock: clock.clone(),
             oauth: OAuth::new(db.clone(), clock.clone(), tenants.clone(), tokens.clone(), &PACKS, addresses(&config)),

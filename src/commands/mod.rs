@@ -162,7 +162,7 @@ pub async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::RotateKeys => {
             let state = open(&cli.config).await?;
             let actor = crate::domain::audit::Actor::shell();
-            let count = state.tenants.keys_rotate(&actor).await? + state.users.keys_rotate(&actor).await?;
+            let count = state.tenants.keys_rotate(&actor).await? + state.users.keys_rotate(&actor).await? + state.alerts.keys_rotate(&actor).await?;
             out.say(&format!("{count} data keys wrapped anew. A running service needs both key files from before this command on (`dunet rotate-keys --help`); once it runs with the new one, the old one is no longer needed"), &serde_json::json!({ "rewrapped": count }))?;
         }
         Command::Admin(command) => admin::run(command, &cli.config, out).await?,

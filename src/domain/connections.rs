@@ -159,6 +159,41 @@ impl Connections {
         &self.traffic
     }
 
+    /// Whether the tenant's Odoo answers: one small read, through its lane. An answer that it is not pleased with (wrong credentials) is one.
+    pub async fn answers(&self, tenant: &Tenant, within: Duration) -> bool {
+        let until = instant() + within;
+        let asked = async {
+            let connection = self.get(tenant, None).await?;
+            connection
+                .client()
+                .with_deadline(until)
+                .call_read("res.users", "context_get", None, serde_json::Map::new())
+                .await
+                .map_err(|error| Arc::new(ConnectionError::Odoo(error)))
+        };
+        match tokio::time::timeout_at(until, asked).await {
+            Ok(Ok(_)) => true,
+            Ok(Err(error)) => match &*error {
+                ConnectionError::Odoo(error) => !matches!(
+                    error.kind,
+                    OdooErrorKind::Unreachable
+                        | OdooErrorKind::TimedOut { .. }
+                        | OdooErrorKind::TlsFailed
+                        | OdooErrorKind::ConnectionLost
+                        | OdooErrorKind::AnswerTooLarge
+                        | OdooErrorKind::Busy { .. }
+                        | OdooErrorKind::Paused { .. }
+                        | OdooErrorKind::Crowded { .. }
+                        | OdooErrorKind::NotOdoo
+                        | OdooErrorKind::AddressRefused
+                ),
+                // Our own fault, or nothing to look at: no news of Odoo.
+                ConnectionError::NotConfigured | ConnectionError::Internal(_) => true,
+            },
+            Err(_) => false,
+        }
+    }
+
     /// Warm clients, about.
     #[must_use]
     pub fn warm_count(&self) -> u64 {

@@ -16,6 +16,7 @@ use secrecy::{ExposeSecret, SecretString};
 use tokio::sync::Semaphore;
 use tokio_util::task::TaskTracker;
 
+use super::alerts::LetterFacts;
 use crate::clock::Clock;
 use crate::text::{self, Language};
 
@@ -67,6 +68,8 @@ pub enum Letter {
     },
     /// Tries whether letters go out.
     Test,
+    /// Something that its reader should hear of.
+    Alert(LetterFacts),
     /// To the old address: it was changed.
     EmailChanged {
         /// The new one.
@@ -88,26 +91,34 @@ impl Letter {
             Self::Email { .. } => "email",
             Self::EmailChanged { .. } => "email_changed",
             Self::Test => "test",
+            Self::Alert(alert) => alert.kind.letter(),
         }
     }
 
     /// Subject and text.
     fn written(&self, language: Language) -> (String, String) {
+        if let Self::Alert(alert) = self {
+            let facts: Vec<(&str, &str)> = alert.facts.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+            return self.filled(language, &facts);
+        }
         let link = match self {
             Self::Reset { link } | Self::Confirm { link, .. } | Self::Invite { link, .. } | Self::Email { link } => link.expose_secret(),
             Self::Known { link } | Self::Approved { link, .. } => link,
-            Self::EmailChanged { .. } | Self::Test => "",
+            Self::EmailChanged { .. } | Self::Test | Self::Alert(_) => "",
         };
         let company = match self {
             Self::Confirm { company, .. } | Self::Approved { company, .. } => company,
             Self::Invite { company, .. } => company.as_deref().unwrap_or_default(),
-            Self::Reset { .. } | Self::Known { .. } | Self::Email { .. } | Self::EmailChanged { .. } | Self::Test => "",
+            Self::Reset { .. } | Self::Known { .. } | Self::Email { .. } | Self::EmailChanged { .. } | Self::Test | Self::Alert(_) => "",
         };
         let email = if let Self::EmailChanged { email } = self { email } else { "" };
-        let facts = [("link", link), ("company", company), ("email", email)];
+        self.filled(language, &[("link", link), ("company", company), ("email", email)])
+    }
+
+    fn filled(&self, language: Language, facts: &[(&str, &str)]) -> (String, String) {
         let key = self.key();
-        let subject = text::fill(language, &format!("portal.mail.{key}.subject"), &facts);
-        let body = text::fill(language, &format!("portal.mail.{key}.text"), &facts);
+        let subject = text::fill(language, &format!("portal.mail.{key}.subject"), facts);
+        let body = text::fill(language, &format!("portal.mail.{key}.text"), facts);
         (subject, format!("{}\n\n{}\n", body.trim_end(), text::text(language, "portal.mail.footer")))
     }
 }
@@ -185,6 +196,13 @@ impl Mail {
     #[must_use]
     pub fn failure(&self) -> Option<MailFailure> {
         self.inner.as_ref().and_then(|inner| inner.failure.lock().unwrap_or_else(PoisonError::into_inner).clone())
+    }
+
+    /// An alert's letter was tried for long and is given up: operators see it.
+    pub(super) fn gave_up(&self, kind: &str, cause: &str) {
+        if let Some(inner) = &self.inner {
+            inner.failed(kind, cause);
+        }
     }
 
     /// Sends a letter in the background. Whoever asks is not told whether it went out; operators are.

@@ -1,5 +1,6 @@
 //! The hall: the rules. Knows nothing of HTTP, HTML or MCP (no axum, no rmcp, no minijinja).
 
+pub mod alerts;
 pub mod approvals;
 pub mod audit;
 pub mod backup;
@@ -13,6 +14,7 @@ pub mod mail;
 pub mod news;
 pub mod nodes;
 pub mod oauth;
+pub mod odoo_keys;
 pub mod operations;
 pub mod operator_keys;
 pub mod padron_history;

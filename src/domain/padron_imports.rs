@@ -94,6 +94,9 @@ pub enum PadronJobError {
     Machine(String),
 }
 
+/// A listing older than this is said to be old, days: the DGII publishes one a week.
+pub const OLD_DAYS: i64 = 14;
+
 /// A folder of our own that is gone when nobody holds it any more.
 #[derive(Debug)]
 pub struct UploadFolder(PathBuf);

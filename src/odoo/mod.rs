@@ -9,7 +9,7 @@
 //! `wire/` the formats · `classify.rs` from answers to error kinds · `connect.rs` detection and login ·
 //! `client.rs` one call · `records.rs` reading and writing records · `domain.rs`, `fields.rs` what to ask for · `version.rs` what differs between versions ·
 //! `probe.rs` the doctor's steps · `outside.rs` the guard lent to others who fetch what strangers name ·
-//! `asking.rs` the same for an address of the operator's own.
+//! `asking.rs` the same for one question to an address · `keys.rs` API keys of the user who is signed in.
 
 pub mod address;
 pub mod asking;
@@ -28,6 +28,7 @@ pub(crate) mod fuzzing;
 mod gate;
 mod http;
 mod http_error;
+pub mod keys;
 mod meter;
 pub mod outside;
 pub mod probe;

@@ -1,14 +1,17 @@
-//! The doctor: a tenant's Odoo, step by step: name, address, connection, version, database, login, rights per tool, latency. The command and
+//! The doctor: a tenant's Odoo, step by step: name, address, connection, version, database, login, rights per tool, latency, the key's end. The command and
 //! the portal's page show the same steps; what to do about a failure differs ([`Place`]).
 
 use std::collections::{BTreeSet, HashMap};
 
+use chrono::{DateTime, Utc};
 use serde_json::{Map, json};
 
 use super::TOOLS;
 use super::error::{Code, ToolError};
 use crate::clock::instant;
+use crate::domain::odoo_keys::ours;
 use crate::domain::tenants::Tenant;
+use crate::odoo::keys::is_api_key;
 use crate::odoo::probe::probe_each;
 use crate::odoo::{Found, OdooClient, OdooConfig, OdooError, OdooErrorKind, ProbeStep};
 use crate::text::{Language, fill, text};
@@ -54,7 +57,7 @@ fn titled(name: &str, tool: Option<&str>) -> String {
 /// Most steps that one examination has.
 #[must_use]
 pub fn steps_max() -> usize {
-    8 + TOOLS.len()
+    9 + TOOLS.len()
 }
 
 /// Goes through the steps and gives each as it ends; stops where nothing more can be learnt. Whether all went well.
@@ -64,10 +67,14 @@ pub async fn examine(config: OdooConfig, tenant: &Tenant, reader: &Reader, each:
         all_well &= step.ok;
         each(step);
     };
+    let is_key = is_api_key(&config.secret);
     let client = probe_each(config, &mut |step| each(reader.probed(step))).await;
     if let Some(client) = client {
         rights(&client, tenant, reader, &mut each).await;
         each(latency(&client, reader).await);
+        if is_key {
+            each(key_end(&client, reader).await);
+        }
     }
     all_well
 }
@@ -139,6 +146,22 @@ async fn latency(client: &OdooClient, reader: &Reader) -> Step {
     let middle = times[times.len() / 2];
     let detail = reader.say("hallado.latency", &[("ms", &middle.to_string()), ("llamadas", &LATENCY_CALLS.to_string())]);
     Step { name: "latency", tool: None, ok: true, detail, took_ms: middle, remedy: None }
+}
+
+/// When the key ends, as far as Odoo tells. Not to know it is no failure.
+async fn key_end(client: &OdooClient, reader: &Reader) -> Step {
+    let began = instant();
+    let keys = client.own_keys().await;
+    // Whatever has ended is not among them for long: Odoo sweeps every day, and this key has just worked.
+    let detail = match &keys {
+        Ok(None) => reader.say("hallado.key_never", &[]),
+        Ok(Some(keys)) => match ours(keys, None, DateTime::<Utc>::MIN_UTC) {
+            Some(key) => key.expires_at.map_or_else(|| reader.say("hallado.key_never", &[]), |ends| reader.say("hallado.key_ends", &[("dia", &ends.date_naive().to_string())])),
+            None => reader.say("hallado.key_several", &[("cantidad", &keys.len().to_string())]),
+        },
+        Err(_) => reader.say("hallado.key_unknown", &[]),
+    };
+    Step { name: "key", tool: None, ok: true, detail, took_ms: millis(began), remedy: None }
 }
 
 fn millis(began: tokio::time::Instant) -> u64 {
@@ -326,7 +349,7 @@ mod tests {
         ] {
             assert_eq!((reader(Language::Es).found(&found), reader(Language::En).found(&found)), (es.to_owned(), en.to_owned()));
         }
-        for step in ["name", "address", "connection", "version", "database", "login", "rights", "latency"] {
+        for step in ["name", "address", "connection", "version", "database", "login", "rights", "latency", "key"] {
             let key = format!("doctor.pasos.{step}");
             assert_ne!(text(Language::Es, &key), key);
         }

@@ -4,6 +4,8 @@
 
 mod support;
 
+mod alerts;
+mod alerts_real;
 mod approvals;
 mod attacks;
 mod attacks_door;
@@ -34,6 +36,7 @@ mod nodes;
 mod oauth;
 mod oauth_attacks;
 mod observability;
+mod odoo_keys;
 mod odoo_real;
 mod padron;
 mod parts;

@@ -137,6 +137,7 @@ async fn what_acts_stands_in_the_audit() {
         matrix[0]["enabled"] = json!(false);
         let odoo = program.get(&format!("{own}/odoo")).await.json;
         let connection = json!({ "url": odoo["odoo"]["url"], "database": odoo["odoo"]["database"], "login": "otro", "version": odoo["version"] });
+        let hook = "https://hooks.example.do/dunet";
         let terms = json!({ "name": "Oro", "price_usd_cents": 9_900, "calls_per_month": 5 });
         let token = format!("{own}/tokens/{}", tenant.token_id);
         // The client came in November; its month is over, the rate is stated below.
@@ -169,6 +170,12 @@ async fn what_acts_stands_in_the_audit() {
             (Method::POST, format!("/admin/api/people/{otra}/sign-out"), json!({}), &["user.sign_out"]),
             (Method::POST, format!("/admin/api/people/{marta}/disable"), json!({}), &["user.status"]),
             (Method::POST, format!("/admin/api/people/{marta}/enable"), json!({}), &["user.status"]),
+            (Method::PUT, format!("{own}/alerts"), json!({ "mail": true, "topics": ["odoo"], "webhook_url": hook, "version": 0 }), &["alerts.edit"]),
+            (Method::POST, format!("{own}/alerts/secret"), json!({}), &["alerts.secret"]),
+            (Method::PUT, "/admin/api/alerts".to_owned(), json!({ "mail": true, "topics": ["padron"], "webhook_url": hook, "version": 0 }), &["alerts.edit"]),
+            (Method::POST, "/admin/api/alerts/secret".to_owned(), json!({}), &["alerts.secret"]),
+            (Method::PUT, format!("{own}/odoo/key"), json!({ "ends_on": "2027-01-20", "renew": true }), &["odoo.key_end", "odoo.key_renewal"]),
+            (Method::POST, format!("{own}/odoo/key/renew"), json!({}), &["odoo.key_renew"]),
             (Method::DELETE, format!("{own}/odoo"), json!({}), &["tenant.edit"]),
             (Method::POST, format!("{own}/delete"), json!({ "confirm": "Ferretería" }), &["tenant.delete"]),
         ];
@@ -176,6 +183,8 @@ async fn what_acts_stands_in_the_audit() {
         // Changes nothing, or what the audit of one already says.
         seen.extend(["POST /admin/api/clients/{id}/odoo/test", "POST /admin/api/connector/test", "POST /admin/api/people/{user}/second-factor/reset"].map(str::to_owned));
         seen.insert("POST /admin/api/clients/{id}/statements/{month}/close".to_owned());
+        // tests/it/alerts.rs
+        seen.extend(["POST /admin/api/alerts/test", "POST /admin/api/clients/{id}/alerts/test"].map(str::to_owned));
         // tests/it/statement_invoices.rs
         seen.extend(["POST /admin/api/clients/{id}/statements/{month}/invoice", "POST /admin/api/clients/{id}/statements/{month}/invoice/check"].map(str::to_owned));
         let before = logs::Entity::find().all(&app.state.db).await.unwrap().len();

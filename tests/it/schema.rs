@@ -2,8 +2,9 @@
 
 use dunet::db;
 use dunet::db::entities::{
-    api_tokens, client_tools, clients, configs, logs, memberships, nodes, oauth_clients, oauth_codes, oauth_grants, oauth_requests, oauth_tokens, operations, operator_keys,
-    padron_imports, padron_listings, padron_pieces, plans, sessions, statement_invoices, statements, tool_usage, usage_days, usage_hours, usage_months, user_links, users,
+    alert_channels, alert_deliveries, alerts, api_tokens, client_tools, clients, configs, logs, memberships, nodes, oauth_clients, oauth_codes, oauth_grants, oauth_requests,
+    oauth_tokens, odoo_keys, operations, operator_keys, padron_imports, padron_listings, padron_pieces, plans, sessions, statement_invoices, statements, tool_usage, usage_days,
+    usage_hours, usage_months, user_links, users,
 };
 use sea_orm::{ConnectionTrait, DatabaseConnection, DbBackend, EntityTrait, IdenStatic, Iterable, QuerySelect, Statement};
 
@@ -101,6 +102,10 @@ async fn migrations_and_entities_agree() {
         same::<oauth_grants::Entity>(&db, &mut seen).await;
         same::<oauth_codes::Entity>(&db, &mut seen).await;
         same::<oauth_tokens::Entity>(&db, &mut seen).await;
+        same::<alerts::Entity>(&db, &mut seen).await;
+        same::<alert_channels::Entity>(&db, &mut seen).await;
+        same::<alert_deliveries::Entity>(&db, &mut seen).await;
+        same::<odoo_keys::Entity>(&db, &mut seen).await;
         seen.sort();
         assert_eq!(seen, tables(&db).await, "a table without an entity, or the other way round");
     }

@@ -139,7 +139,7 @@ pub(super) struct Examination {
 /// A step of trying a connection.
 #[derive(Serialize, ToSchema)]
 struct ExaminationStep {
-    /// `name`, `address`, `connection`, `version`, `database`, `login`, `rights: <tool>`, `latency`.
+    /// `name`, `address`, `connection`, `version`, `database`, `login`, `rights: <tool>`, `latency`, `key`.
     step: String,
     /// Whether it went well.
     ok: bool,

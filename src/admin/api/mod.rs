@@ -22,6 +22,7 @@ use super::{Portal, csrf, headers_layer};
 use crate::http::middleware::Around;
 use crate::http::{self, HttpSettings};
 
+mod alerts;
 mod approvals;
 mod clients;
 mod connection;
@@ -31,6 +32,7 @@ mod failures;
 mod files;
 mod grants;
 mod input;
+mod keys;
 mod log;
 mod members;
 mod once;
@@ -63,6 +65,14 @@ fn register() -> OpenApiRouter<Portal> {
         .routes(routes!(reports::client_summary))
         .routes(routes!(connection::connection_show, connection::connection_set, connection::connection_remove))
         .routes(routes!(connection::connection_test))
+        .routes(routes!(keys::key_show, keys::key_set))
+        .routes(routes!(keys::key_renew))
+        .routes(routes!(alerts::client_alerts, alerts::client_alerts_set))
+        .routes(routes!(alerts::client_alerts_secret))
+        .routes(routes!(alerts::client_alerts_test))
+        .routes(routes!(alerts::alerts_show, alerts::alerts_set))
+        .routes(routes!(alerts::alerts_secret))
+        .routes(routes!(alerts::alerts_test))
         .routes(routes!(tools::tools_show, tools::tools_set))
         .routes(routes!(tokens::token_list, tokens::token_issue))
         .routes(routes!(tokens::token_rotate))
@@ -198,6 +208,8 @@ mod tests {
             include_str!("grants.rs"),
             include_str!("connector.rs"),
             include_str!("approvals.rs"),
+            include_str!("alerts.rs"),
+            include_str!("keys.rs"),
             include_str!("connection.rs"),
             include_str!("log.rs"),
             include_str!("members.rs"),

@@ -34,8 +34,9 @@ const VALUE_CHARS_MAX: usize = 300;
 /// Fields whose values are words of ours: `portal.audit.values.<word>`.
 const KNOWN: [&str; 8] = ["role", "status", "write_policy", "language", "purpose", "sign_up", "odoo_secret", "state"];
 /// What is changed, as the beginning of the actions' names. The second list is what a client's chain has.
-const AREAS: [&str; 14] = ["tenant", "token", "oauth", "tool", "approval", "member", "link", "user", "plan", "statement", "settings", "padron", "vault", "operator_key"];
-const AREAS_OF_CLIENT: [&str; 8] = ["tenant", "token", "oauth", "tool", "approval", "member", "link", "statement"];
+const AREAS: [&str; 16] =
+    ["tenant", "token", "oauth", "odoo", "alerts", "tool", "approval", "member", "link", "user", "plan", "statement", "settings", "padron", "vault", "operator_key"];
+const AREAS_OF_CLIENT: [&str; 10] = ["tenant", "token", "oauth", "odoo", "alerts", "tool", "approval", "member", "link", "statement"];
 
 #[derive(Deserialize, Serialize, Default)]
 #[serde(default)]

@@ -1,5 +1,6 @@
 //! A client's Odoo connection: where it is, as whom, and trying it. The secret goes in and never comes back.
 
+pub(super) mod key;
 mod live;
 pub(super) mod own;
 
@@ -71,6 +72,8 @@ struct View<'a> {
     /// Where the reader's own Odoo user is stored; empty when they store none here.
     own: String,
     steps: Vec<StepView>,
+    /// Of a connection that is saved.
+    key: Option<key::KeyCard>,
 }
 
 #[derive(Serialize)]
@@ -155,6 +158,10 @@ fn may_have_own(access: &TenantAccess, tenant: &Tenant) -> bool {
 
 async fn page(cx: &Cx, access: &TenantAccess, tenant: &Tenant, status: StatusCode, form: &OdooForm, faults: Faults, steps: Vec<StepView>) -> Answer {
     let saved = if tenant.odoo.is_some() { cx.state().tenants.odoo_secret_saved_at(tenant.id).await? } else { None };
+    let key = match &tenant.odoo {
+        Some(_) => Some(key::KeyCard::of(cx, tenant, &cx.state().odoo_keys.view(tenant).await.map_err(PageError::internal)?)),
+        None => None,
+    };
     let protocol = |value, text: &str| Choice { value, text: text.to_owned() };
     let view = View {
         client: Head::of(cx, tenant),
@@ -168,6 +175,7 @@ async fn page(cx: &Cx, access: &TenantAccess, tenant: &Tenant, status: StatusCod
         personals: PersonalPolicy::ALL.map(|policy| Choice { value: policy.as_str(), text: cx.t(&format!("portal.odoo.personal_{}", policy.as_str())) }).into(),
         own: if may_have_own(access, tenant) { own::path(tenant) } else { String::new() },
         steps,
+        key,
     };
     cx.page_with(status, TEMPLATE, view)
 }

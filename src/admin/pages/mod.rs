@@ -7,6 +7,7 @@ use super::Cx;
 use super::route::{Menu, Route, RouteFacts, Who};
 
 mod agents;
+mod alerts;
 mod api;
 mod approvals;
 mod audit;
@@ -96,6 +97,9 @@ pub(super) fn register() -> Vec<Route> {
         Route::new("/admin/people/second-factor", Who::Operator).post(people::second_factor),
         Route::new("/admin/audit", Who::Operator).get(audit::all).menu("audit", "history"),
         Route::new("/admin/audit/verify", Who::Operator).post(audit::verify_all),
+        Route::new("/admin/alerts", Who::Operator).get(alerts::show_service).post(alerts::save_service).menu("alerts", "bell"),
+        Route::new("/admin/alerts/secret", Who::Operator).post(alerts::secret_service),
+        Route::new("/admin/alerts/test", Who::Operator).post(alerts::test_service).limited(),
         Route::new("/admin/configs", Who::Operator).get(configs::show).post(configs::save).menu("configs", "settings"),
         Route::new("/admin/configs/mail", Who::Operator).post(configs::mail_test).limited(),
         Route::new("/admin/clients/{id}", Who::Tenant).get(client::show).menu("summary", "gauge"),
@@ -103,6 +107,8 @@ pub(super) fn register() -> Vec<Route> {
         Route::new("/admin/clients/{id}/odoo", Who::Tenant).get(client_odoo::show).menu("odoo", "plug"),
         Route::new("/admin/clients/{id}/odoo", Who::TenantOwner).post(client_odoo::save),
         Route::new("/admin/clients/{id}/odoo/test", Who::TenantOwner).post(client_odoo::test).limited(),
+        Route::new("/admin/clients/{id}/odoo/key", Who::TenantOwner).post(client_odoo::key::save),
+        Route::new("/admin/clients/{id}/odoo/key/renew", Who::TenantOwner).post(client_odoo::key::renew).limited(),
         Route::new("/admin/clients/{id}/odoo/mine", Who::Tenant).get(client_odoo::own::show).post(client_odoo::own::save),
         Route::new("/admin/clients/{id}/odoo/mine/test", Who::Tenant).post(client_odoo::own::test).limited(),
         Route::new("/admin/clients/{id}/odoo/mine/remove", Who::Tenant).post(client_odoo::own::remove),
@@ -130,6 +136,10 @@ pub(super) fn register() -> Vec<Route> {
         Route::new("/admin/clients/{id}/members", Who::Tenant).get(members::show).menu("members", "users-round"),
         Route::new("/admin/clients/{id}/members", Who::TenantOwner).post(members::invite),
         Route::new("/admin/clients/{id}/members/remove", Who::TenantOwner).post(members::remove),
+        Route::new("/admin/clients/{id}/alerts", Who::Tenant).get(alerts::show).menu("alerts", "bell"),
+        Route::new("/admin/clients/{id}/alerts", Who::TenantOwner).post(alerts::save),
+        Route::new("/admin/clients/{id}/alerts/secret", Who::TenantOwner).post(alerts::secret),
+        Route::new("/admin/clients/{id}/alerts/test", Who::TenantOwner).post(alerts::test).limited(),
         Route::new("/admin/clients/{id}/usage", Who::Tenant).get(usage::show).menu("usage", "receipt-text"),
         Route::new("/admin/clients/{id}/usage/statement", Who::Tenant).get(statement::show),
         Route::new("/admin/clients/{id}/usage/statement/close", Who::Operator).post(statement::close),

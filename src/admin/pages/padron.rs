@@ -21,15 +21,13 @@ use crate::admin::render::number;
 use crate::admin::upload::{Upload, UploadFault, UploadLimits, receive};
 use crate::clock::{day_start, local_day};
 use crate::domain::padron_history;
-use crate::domain::padron_imports::{ImportError, ImportInfo, ImportOptions, Job, JobEnd, PadronError, PadronJobError, ProgressStage, Refusal};
+use crate::domain::padron_imports::{ImportError, ImportInfo, ImportOptions, Job, JobEnd, OLD_DAYS, PadronError, PadronJobError, ProgressStage, Refusal};
 use crate::domain::users::Operator;
 
 const PATH: &str = "/admin/padron";
 const TEMPLATE: &str = "pages/padron.html";
 /// Entries of the history that are shown.
 const ENTRIES_MAX: u64 = 30;
-/// A listing older than this is said to be old, days: the DGII publishes one a week.
-const OLD_DAYS: i64 = 14;
 /// The field of the files, and how many there may be.
 const FILES: &str = "zip";
 const FILES_MAX: usize = 2;

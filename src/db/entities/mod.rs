@@ -1,5 +1,8 @@
 //! One file per table: its shape, nothing else. `tests/it/schema.rs` proves that migrations and entities agree on both databases.
 
+pub mod alert_channels;
+pub mod alert_deliveries;
+pub mod alerts;
 pub mod api_tokens;
 pub mod client_tools;
 pub mod clients;
@@ -12,6 +15,7 @@ pub mod oauth_codes;
 pub mod oauth_grants;
 pub mod oauth_requests;
 pub mod oauth_tokens;
+pub mod odoo_keys;
 pub mod operations;
 pub mod operator_keys;
 pub mod padron_imports;
