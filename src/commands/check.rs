@@ -242,7 +242,7 @@ async fn neighbours(config: &Config, findings: &mut Findings) {
         match asked.await {
             Err(error) => findings.wrong("replica", format!("{error:#}")),
             Ok(Err(error)) => {
-                findings.wrong("replica", format!("DATABASE_READ_URL: {error}: is it up, does it follow the database? Without it reports are read from the database"))
+                findings.wrong("replica", format!("DATABASE_READ_URL: {error}: is it up, does it follow the database? Without it reports are read from the database"));
             }
             Ok(Ok(_)) => findings.good("replica", "answers"),
         }
@@ -253,7 +253,7 @@ fn letters(config: &Config, clock: &Clock, findings: &mut Findings) {
     match Mail::new(config.smtp_url.as_ref(), config.mail_from.as_deref(), clock.clone(), TaskTracker::new()) {
         Err(error) => findings.wrong("letters", format!("{error:#}")),
         Ok(mail) if !mail.configured() => {
-            findings.doubtful("letters", "DUNET_SMTP_URL is not set: pages show links to copy instead of sending them, and alerts go out by webhook only")
+            findings.doubtful("letters", "DUNET_SMTP_URL is not set: pages show links to copy instead of sending them, and alerts go out by webhook only");
         }
         Ok(_) => findings.good("letters", "are sent (whether the server takes them is not tried here)"),
     }
