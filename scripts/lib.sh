@@ -54,6 +54,7 @@ host_packages() {
   command -v openssl >/dev/null || want+=(openssl)
   command -v certbot >/dev/null || want+=(certbot)
   command -v pebble >/dev/null || want+=(pebble)
+  command -v redis-server >/dev/null || want+=(redis-server)
   if [ ${#want[@]} -gt 0 ]; then
     is_root || die "please install (or run as root): ${want[*]}"
     say "apt-get install ${want[*]}"

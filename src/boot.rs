@@ -9,6 +9,7 @@ use anyhow::Context;
 use axum::body::Body;
 use axum::extract::ConnectInfo;
 use axum::{Extension, Router};
+use chrono::TimeDelta;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use hyper_util::server::graceful::GracefulShutdown;
@@ -23,6 +24,8 @@ use url::Url;
 
 use crate::config::{Config, Limits, ServeConfig};
 use crate::db;
+use crate::domain::padron_history;
+use crate::domain::padron_share::Shared;
 use crate::domain::usage::{self, UsageWorker};
 use crate::http::HttpSettings;
 use crate::router;
@@ -36,9 +39,11 @@ const ACCEPT_PAUSE: Duration = Duration::from_secs(1);
 /// A sign-up whose address is not confirmed is kept so long, days: where letters are sent, and where an operator has to look.
 const SIGN_UP_DAYS_BY_LETTER: i64 = 3;
 const SIGN_UP_DAYS_BY_HAND: i64 = 30;
-/// First look for a new listing after the start, and how often then.
-const PADRON_FETCH_FIRST: Duration = Duration::from_secs(60);
-const PADRON_FETCH_EVERY: Duration = Duration::from_secs(24 * 3600);
+/// How often is looked whether a new listing is to be fetched, and how often it is.
+const PADRON_FETCH_LOOK: Duration = Duration::from_secs(60);
+const PADRON_FETCH_EVERY: TimeDelta = TimeDelta::hours(24);
+/// Nodes that could not hand on a listing try again after so long.
+const PADRON_SHARE_AGAIN: Duration = Duration::from_secs(30);
 
 /// A stopping service whose socket systemd keeps open gives connections that are at rest so long to bring the request that is on its way, before
 /// it closes them: a proxy that had just sent one would not know what became of it.
@@ -70,6 +75,9 @@ impl Service {
         state.settings.load().await.context("reading the settings")?;
         parts_ahead(&state).await;
         worker.recover().await;
+        if let Err(error) = state.nodes.beat().await {
+            tracing::warn!(%error, "the other nodes were not told that this one begins");
+        }
         state.padron_imports.uploads_clear();
         let inherited = inherited()?;
         let handed_over = inherited.is_some();
@@ -121,6 +129,10 @@ impl Service {
         if let Some(longest) = sd_notify::watchdog_enabled() {
             spawn(&background, "watchdog", watchdog(longest, flushed.clone()));
         }
+        if state.nodes.may_be_several() {
+            spawn(&background, "news", news(state.clone(), stop.clone()));
+            spawn(&background, "padron share", padron_share(state.clone(), stop.clone()));
+        }
         if state.config.padron.padron_fetch {
             spawn(&background, "padron fetch", padron_fetch(state.clone(), stop.clone()));
         }
@@ -145,6 +157,7 @@ impl Service {
         drop(usage.await);
         background.close();
         background.wait().await;
+        state.nodes.leave().await;
         tracing::info!("stopped");
         Ok(())
     }
@@ -297,6 +310,11 @@ async fn watch(state: AppState, stop: CancellationToken) {
     let every = Duration::from_millis(state.config.limits.watch_ms);
     while !stopped(every, &stop).await {
         state.metrics.upkeep();
+        if let Err(error) = state.nodes.beat().await {
+            tracing::warn!(%error, "the other nodes could not be told that this one lives");
+        }
+        state.reads.look().await;
+        state.limits.tell().await;
         if let Err(error) = state.changes.look().await {
             tracing::warn!(%error, "changes could not be looked for");
         }
@@ -308,9 +326,47 @@ async fn watch(state: AppState, stop: CancellationToken) {
     }
 }
 
+/// What nodes tell each other at once.
+async fn news(state: AppState, stop: CancellationToken) {
+    tokio::select! {
+        () = state.news.run() => {}
+        () = stop.cancelled() => {}
+    }
+}
+
+/// Listings that other nodes imported, and those that they want of this one.
+async fn padron_share(state: AppState, stop: CancellationToken) {
+    let every = Duration::from_millis(state.config.limits.watch_ms);
+    let mut wait = Duration::ZERO;
+    while !stopped(wait, &stop).await {
+        wait = match state.padron_share.look().await {
+            Ok(Shared::Same) => every,
+            Ok(Shared::Given(listing)) => {
+                tracing::info!(listing, "the listing of taxpayers was handed to the other nodes");
+                every
+            }
+            Ok(Shared::Taken(listing)) => {
+                tracing::info!(listing, "the listing of taxpayers that another node imported is active");
+                every
+            }
+            Err(error) => {
+                tracing::warn!(error = format!("{error:#}"), "the listing of taxpayers could not be shared with the other nodes; the active one stays");
+                PADRON_SHARE_AGAIN
+            }
+        };
+    }
+}
+
+/// What each node forgets, and what one of them does for all.
 async fn housekeeping(state: AppState, stop: CancellationToken) {
     while !stopped(HOUSEKEEPING, &stop).await {
         state.limits.prune();
+        if let Err(error) = state.tokens.last_used_flush().await {
+            tracing::warn!(%error, "the last use of tokens could not be written");
+        }
+        if !state.nodes.leads() {
+            continue;
+        }
         if let Err(error) = state.users.prune().await {
             tracing::warn!(%error, "ended sessions could not be forgotten");
         }
@@ -320,9 +376,6 @@ async fn housekeeping(state: AppState, stop: CancellationToken) {
         }
         if let Err(error) = state.oauth.prune().await {
             tracing::warn!(%error, "what programs left behind could not be forgotten");
-        }
-        if let Err(error) = state.tokens.last_used_flush().await {
-            tracing::warn!(%error, "the last use of tokens could not be written");
         }
         if let Err(error) = state.approvals.sweep().await {
             tracing::warn!(%error, "writes that nobody approved in time could not be forgotten");
@@ -355,9 +408,17 @@ pub async fn calls_prune(state: &AppState) -> anyhow::Result<u64> {
 }
 
 async fn padron_fetch(state: AppState, stop: CancellationToken) {
-    let mut wait = PADRON_FETCH_FIRST;
-    while !stopped(wait, &stop).await {
-        wait = PADRON_FETCH_EVERY;
+    while !stopped(PADRON_FETCH_LOOK, &stop).await {
+        // By one node; who begins to lead does not ask again what another one asked this morning.
+        match padron_history::latest(&state.db, "fetch").await {
+            _ if !state.nodes.leads() => continue,
+            Ok(Some(at)) if state.clock.now() - at < PADRON_FETCH_EVERY => continue,
+            Ok(_) => {}
+            Err(error) => {
+                tracing::warn!(%error, "when the listing of taxpayers was fetched last is not known");
+                continue;
+            }
+        }
         if let Err(error) = commands::padron::fetch_and_import(&state.config, &state.db, &state.clock, &state.padron_imports).await {
             tracing::error!(error = format!("{error:#}"), "the listing of taxpayers could not be fetched; the active one stays");
         }

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use clap::Args;
 use clap::builder::FalseyValueParser;
 use ipnet::IpNet;
-use secrecy::SecretString;
+use secrecy::{ExposeSecret, SecretString};
 use url::Url;
 
 /// The settings that every command shares.
@@ -19,6 +19,14 @@ pub struct Config {
     /// Database: `sqlite://FILE` or `postgres://…`. Default: `dunet.db` in the data folder.
     #[arg(long, env = "DATABASE_URL", hide_env_values = true, value_name = "URL", global = true)]
     pub database_url: Option<SecretString>,
+
+    /// A replica of the database, for the reports of the portal: `postgres://…`. While it is away or too far behind, the database itself is asked.
+    #[arg(long, env = "DATABASE_READ_URL", hide_env_values = true, value_name = "URL", global = true, hide_short_help = true)]
+    pub database_read_url: Option<SecretString>,
+
+    /// Redis or Valkey, in which several nodes count limits and quotas together: `redis://host:6379` or `rediss://…`. One node needs none.
+    #[arg(long, env = "REDIS_URL", hide_env_values = true, value_name = "URL", global = true, hide_short_help = true)]
+    pub redis_url: Option<SecretString>,
 
     /// File with the vault's master key: 32 bytes, base64 (`dunet keygen FILE` makes one).
     #[arg(long, env = "DUNET_VAULT_KEY_FILE", value_name = "FILE", global = true)]
@@ -210,6 +218,14 @@ pub struct Limits {
     #[arg(long, env = "DUNET_WATCH_MS", default_value_t = 2_000, global = true, hide_short_help = true)]
     pub watch_ms: u64,
 
+    /// Longest time for an answer of Redis, milliseconds; then a call is decided without it.
+    #[arg(long, env = "DUNET_REDIS_TIMEOUT_MS", default_value_t = 250, global = true, hide_short_help = true)]
+    pub redis_timeout_ms: u64,
+
+    /// A replica further behind than this is not asked, seconds.
+    #[arg(long, env = "DUNET_REPLICA_BEHIND_S_MAX", default_value_t = 30, global = true, hide_short_help = true)]
+    pub replica_behind_s_max: u64,
+
     /// Programs of one tenant that may listen for changes; each is an open connection.
     #[arg(long, env = "DUNET_LISTENERS_PER_TENANT_MAX", default_value_t = 8, global = true, hide_short_help = true)]
     pub listeners_per_tenant_max: usize,
@@ -304,6 +320,18 @@ impl Config {
             let file = self.data_dir.join("dunet.db");
             SecretString::from(format!("sqlite://{}?mode=rwc", file.display()))
         })
+    }
+
+    /// Redis, if it is named: a setting that is there and empty names none.
+    #[must_use]
+    pub fn redis_url(&self) -> Option<&SecretString> {
+        self.redis_url.as_ref().filter(|url| !url.expose_secret().is_empty())
+    }
+
+    /// The replica, if one is named.
+    #[must_use]
+    pub fn database_read_url(&self) -> Option<&SecretString> {
+        self.database_read_url.as_ref().filter(|url| !url.expose_secret().is_empty())
     }
 
     /// Where usage is kept until the database has it.

@@ -11,6 +11,7 @@ use crate::dgii;
 use crate::domain::approvals::Approvals;
 use crate::domain::audit::Actor;
 use crate::domain::limits::{LimitSettings, Limits};
+use crate::domain::nodes::Nodes;
 use crate::domain::operations::Operations;
 use crate::domain::tenants::{NewTenant, Tenants};
 use crate::domain::tokens::{self, Caller, NewToken, TokenMemory, Tokens};
@@ -70,7 +71,8 @@ async fn room() -> anyhow::Result<confirm::fuzzing::Room> {
     db::migrate(&db).await?;
     let tenants = Tenants::new(db.clone(), vault.clone(), clock.clone());
     let tokens = Tokens::new(db.clone(), tenants.clone(), clock.clone(), TokenMemory { fresh_s: 60, stale_s: 60, tokens_max: 10 });
-    let limits = Limits::new(db.clone(), clock.clone(), LimitSettings { calls_per_minute: 60, burst_calls: 60, writes_per_hour: 60, repeats_per_minute: 0 });
+    let nodes = Nodes::new(db.clone(), clock.clone(), String::new());
+    let limits = Limits::new(db.clone(), clock.clone(), LimitSettings { calls_per_minute: 60, burst_calls: 60, writes_per_hour: 60, repeats_per_minute: 0 }, nodes, None);
     let callers = [caller(&tenants, &tokens, "uno").await?, caller(&tenants, &tokens, "dos").await?];
     let operations = Operations::new(db.clone(), clock.clone());
     let approvals = Approvals::new(db, clock.clone(), vault.clone(), tenants, operations.clone());

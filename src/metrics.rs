@@ -51,6 +51,10 @@ const USAGE_DROPPED: &str = "dunet_usage_dropped_total";
 const WARM_CONNECTIONS: &str = "dunet_warm_connections";
 const PADRON_ROWS: &str = "dunet_padron_rows";
 const PADRON_CUTOFF: &str = "dunet_padron_cutoff_timestamp_seconds";
+const NODES: &str = "dunet_nodes";
+const LEADS: &str = "dunet_leads";
+const REDIS_UP: &str = "dunet_redis_up";
+const REPLICA_NEAR: &str = "dunet_replica_near";
 const BUILD_INFO: &str = "dunet_build_info";
 const RESIDENT: &str = "process_resident_memory_bytes";
 const OPEN_FDS: &str = "process_open_fds";
@@ -67,7 +71,11 @@ const HISTOGRAMS: [(&str, &str); 2] = [
     (TOOL_CALL_SECONDS, "Duration of calls of tools in seconds, from the parsed request to the answer."),
     (TOOL_ODOO_SECONDS, "Time a call of a tool waited for Odoo, in seconds; parallel requests add up. Calls that asked Odoo nothing are left out."),
 ];
-const GAUGES: [(&str, &str); 12] = [
+const GAUGES: [(&str, &str); 16] = [
+    (NODES, "Nodes that serve from the same database, this one included."),
+    (LEADS, "1 on the node that does what is done once for all."),
+    (REDIS_UP, "1 while Redis decides limits over all nodes, 0 while each node decides its share. Left out without REDIS_URL."),
+    (REPLICA_NEAR, "1 while reports are read from the replica, 0 while it is away or too far behind. Left out without DATABASE_READ_URL."),
     (CALLS_IN_FLIGHT, "Authenticated MCP requests being answered."),
     (USAGE_WAITING, "Usage records waiting to be written to the database."),
     (USAGE_JOURNAL, "Bytes of the usage journal that are not in the database yet."),
@@ -161,6 +169,14 @@ pub struct Snapshot {
     pub padron_rows: u64,
     /// Its cut-off, Unix time.
     pub padron_cutoff_s: i64,
+    /// Nodes that live.
+    pub nodes: u32,
+    /// Whether this one leads.
+    pub leads: bool,
+    /// Whether Redis answers; none without one.
+    pub redis_up: Option<bool>,
+    /// Whether the replica is asked; none without one.
+    pub replica_near: Option<bool>,
     /// Requests to Odoo by how they ended; the names are a closed list.
     pub odoo_requests: Vec<(&'static str, u64)>,
 }
@@ -296,6 +312,13 @@ impl Metrics {
         set(WARM_CONNECTIONS, now.warm_connections);
         set(PADRON_ROWS, now.padron_rows);
         gauge(recorder, PADRON_CUTOFF, &[]).set(float(now.padron_cutoff_s));
+        set(NODES, u64::from(now.nodes));
+        set(LEADS, u64::from(now.leads));
+        for (name, is) in [(REDIS_UP, now.redis_up), (REPLICA_NEAR, now.replica_near)] {
+            if let Some(is) = is {
+                set(name, u64::from(is));
+            }
+        }
         counter(recorder, USAGE_DROPPED, &[]).absolute(now.usage_dropped);
         for (outcome, count) in &now.odoo_requests {
             counter(recorder, ODOO_REQUESTS, &[("outcome", outcome)]).absolute(*count);

@@ -10,17 +10,21 @@ use tokio_util::task::TaskTracker;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::db;
+use crate::db::reads::ReadSide;
 use crate::dgii::{Padron, PadronLimits};
 use crate::domain::approvals::Approvals;
 use crate::domain::changes::ChangeWatch;
 use crate::domain::connections::Connections;
 use crate::domain::lanes::{LaneSettings, Lanes};
-use crate::domain::limits::{LimitSettings, Limits};
+use crate::domain::limits::{LimitSettings, Limits, SharedCounters};
 use crate::domain::mail::Mail;
+use crate::domain::news::News;
+use crate::domain::nodes::Nodes;
 use crate::domain::oauth::OAuth;
 use crate::domain::operations::Operations;
 use crate::domain::operator_keys::OperatorKeys;
 use crate::domain::padron_imports::PadronImports;
+use crate::domain::padron_share::PadronShare;
 use crate::domain::reports::Reports;
 use crate::domain::settings::SettingsStore;
 use crate::domain::statements::Statements;
@@ -69,6 +73,14 @@ pub struct AppState {
     pub padron: Padron,
     /// Its imports.
     pub padron_imports: PadronImports,
+    /// Its way between nodes.
+    pub padron_share: PadronShare,
+    /// This node among the others.
+    pub nodes: Nodes,
+    /// What nodes tell each other.
+    pub news: News,
+    /// Where reports are read.
+    pub reads: ReadSide,
     /// Runs calls.
     pub dispatcher: Dispatcher,
     /// Writes that wait for an owner.
@@ -97,14 +109,14 @@ impl AppState {
     /// The database does not open, or the padrón's folder cannot be used.
     pub async fn open(config: Config, vault: Vault, clock: Clock) -> anyhow::Result<(Self, UsageWorker)> {
         let db = db::connect(&config.database_url(), config.limits.database_connections_max).await?;
-        Self::assemble(config, &vault, &clock, &db)
+        Self::assemble(config, &vault, &clock, &db).await
     }
 
     /// The same over a database that is open already; tests listen to it.
     ///
     /// # Errors
     /// The padrón's folder cannot be used.
-    pub fn assemble(config: Config, vault: &Vault, clock: &Clock, db: &DatabaseConnection) -> anyhow::Result<(Self, UsageWorker)> {
+    pub async fn assemble(config: Config, vault: &Vault, clock: &Clock, db: &DatabaseConnection) -> anyhow::Result<(Self, UsageWorker)> {
         let limits = &config.limits;
         let tenants = Tenants::new(db.clone(), vault.clone(), clock.clone());
         let memory = TokenMemory { fresh_s: limits.caller_cache_s, stale_s: limits.caller_stale_s, tokens_max: limits.caller_cache_tokens_max };
@@ -112,6 +124,12 @@ impl AppState {
         let users = Users::new(db.clone(), vault.clone(), clock.clone(), user_settings(&config))?;
         let connections =
             Connections::new(tenants.clone(), addresses(&config), odoo_limits(&config), Lanes::new(lane_settings(limits)), limits.connections_max, limits.connection_idle_s);
+        let nodes = Nodes::new(db.clone(), clock.clone(), node_name());
+        let shared = config.redis_url().map(|url| SharedCounters::new(url, Duration::from_millis(limits.redis_timeout_ms))).transpose()?;
+        let reads = match config.database_read_url() {
+            Some(replica) => ReadSide::with_replica(db, replica, limits.database_connections_max, limits.replica_behind_s_max).await?,
+            None => ReadSide::of(db),
+        };
         let call_limits = Limits::new(
             db.clone(),
             clock.clone(),
@@ -121,6 +139,8 @@ impl AppState {
                 writes_per_hour: limits.tenant_writes_per_hour,
                 repeats_per_minute: limits.repeated_calls_per_minute,
             },
+            nodes.clone(),
+            shared,
         );
         let flush = Duration::from_millis(limits.usage_flush_ms);
         let (usage, worker) = UsageSink::new(db.clone(), config.journal_dir(), limits.usage_memory_records_max, limits.usage_batch_records_max, flush);
@@ -161,12 +181,16 @@ impl AppState {
             operator_keys: OperatorKeys::new(db.clone(), clock.clone()),
             connections,
             limits: call_limits,
-            usage,
+            padron_share: PadronShare::new(db.clone(), clock.clone(), padron.clone()),
             padron,
             padron_imports,
+            news: News::new(db.clone(), nodes.clone(), changes.clone(), usage.clone()),
+            nodes,
+            usage,
             dispatcher,
             approvals,
-            reports: Reports::new(db.clone(), clock.clone()),
+            reports: Reports::new(db.clone(), reads.clone(), clock.clone()),
+            reads,
             statements,
             invoices,
             settings,
@@ -182,6 +206,12 @@ impl AppState {
     pub async fn database_answers(&self, within: Duration) -> bool {
         matches!(tokio::time::timeout(within, db::answers(&self.db)).await, Ok(true))
     }
+}
+
+/// What this process calls itself among the nodes: its machine and its number there.
+fn node_name() -> String {
+    let machine = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    format!("{}:{}", machine.trim(), std::process::id())
 }
 
 /// Opens the padrón's folder, making it if missing.

@@ -80,7 +80,7 @@ impl Watch {
 
     fn wants(&self, call: &LiveCall) -> bool {
         let fits = |wanted: &Option<String>, is: &str| wanted.as_deref().is_none_or(|wanted| wanted == is);
-        self.filter.tenant.is_none_or(|tenant| tenant == call.tenant) && fits(&self.filter.tool, call.tool) && fits(&self.filter.outcome, call.outcome)
+        self.filter.tenant.is_none_or(|tenant| tenant == call.tenant) && fits(&self.filter.tool, &call.tool) && fits(&self.filter.outcome, &call.outcome)
     }
 
     fn allowed(&self, user: &User) -> bool {

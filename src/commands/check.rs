@@ -17,8 +17,10 @@ use url::Host;
 use super::{Out, vault};
 use crate::clock::Clock;
 use crate::config::{Config, ServeConfig};
+use crate::db::reads::ReadSide;
 use crate::db::{self, schema};
 use crate::domain::audit;
+use crate::domain::limits::redis_answers;
 use crate::domain::mail::Mail;
 use crate::domain::tenants::Tenants;
 use crate::state::open_padron;
@@ -90,6 +92,7 @@ pub(super) async fn run(args: &CheckArgs, config: &Config, out: Out) -> anyhow::
     }
     time(&clock, &mut findings);
     database(config, &clock, &mut findings).await;
+    neighbours(config, &mut findings).await;
     letters(config, &clock, &mut findings);
     padron(config, &mut findings);
 
@@ -218,6 +221,31 @@ async fn database(config: &Config, clock: &Clock, findings: &mut Findings) {
         && let Err(error) = Tenants::new(db, vault, clock.clone()).keys_check().await
     {
         findings.wrong("vault key", format!("does not fit the database: {error}"));
+    }
+}
+
+/// What stands beside several nodes. None of it keeps a start from going well: without it a node goes on by itself.
+async fn neighbours(config: &Config, findings: &mut Findings) {
+    let within = std::time::Duration::from_millis(config.limits.redis_timeout_ms.max(1_000));
+    if let Some(url) = config.redis_url() {
+        match redis_answers(url, within).await {
+            Ok(()) => findings.good("Redis", "answers"),
+            Err(error) => findings.wrong("Redis", format!("REDIS_URL: {error:#}: is the server up, are address and password right? Without it each node allows its share only")),
+        }
+    }
+    if let Some(url) = config.database_read_url() {
+        let asked = async {
+            let db = db::connect(&config.database_url(), 1).await?;
+            let reads = ReadSide::with_replica(&db, url, 1, config.limits.replica_behind_s_max).await?;
+            anyhow::Ok(reads.behind_s().await)
+        };
+        match asked.await {
+            Err(error) => findings.wrong("replica", format!("{error:#}")),
+            Ok(Err(error)) => {
+                findings.wrong("replica", format!("DATABASE_READ_URL: {error}: is it up, does it follow the database? Without it reports are read from the database"))
+            }
+            Ok(Ok(_)) => findings.good("replica", "answers"),
+        }
     }
 }
 

@@ -16,6 +16,7 @@ use secrecy::{ExposeSecret, SecretString};
 
 pub mod entities;
 pub mod parts;
+pub mod reads;
 pub mod schema;
 
 /// How long a query may wait for a connection, seconds.

@@ -9,6 +9,8 @@ use serde::{Deserialize, Serialize};
 
 /// Where the migrations are noted.
 const MIGRATIONS: &str = "seaql_migrations";
+/// What is true for the moment only, or can be made again: who lives, and the padrón.
+const PASSING: [&str; 3] = ["nodes", "padron_listings", "padron_pieces"];
 
 /// What a column holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -96,7 +98,7 @@ pub async fn pending(db: &impl ConnectionTrait) -> anyhow::Result<usize> {
 pub async fn tables(db: &impl ConnectionTrait) -> anyhow::Result<Vec<Table>> {
     let mut waiting = BTreeMap::new();
     for name in names(db).await? {
-        if name != MIGRATIONS {
+        if name != MIGRATIONS && !PASSING.contains(&name.as_str()) {
             waiting.insert(name.clone(), table(db, name).await?);
         }
     }

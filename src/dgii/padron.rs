@@ -145,6 +145,45 @@ impl Padron {
         Ok(info)
     }
 
+    /// The file of the active listing: its name, where it is, and what is known of it. None before the first import.
+    #[must_use]
+    pub fn active_file(&self) -> Option<(String, PathBuf, ImportInfo)> {
+        let loaded = self.inner.loaded.load();
+        let (entry, _) = loaded.active.as_ref()?;
+        Some((entry.file.clone(), self.inner.store.path(&entry.file), entry.info.clone()))
+    }
+
+    /// Where a file that comes from another node is put together. It is on the folder's own disk, and cleared away by the next import when it is left.
+    #[must_use]
+    pub fn incoming(&self, name: &str) -> PathBuf {
+        self.inner.store.building(&format!("incoming-{name}"))
+    }
+
+    /// Makes a listing active that another node imported: its index file, put together at [`Self::incoming`], or none when the previous listing is
+    /// the one. Blocks for milliseconds.
+    ///
+    /// # Errors
+    /// [`PadronError::Damaged`] when it is no index, [`PadronError::Busy`] while an import runs, or an I/O failure.
+    pub fn adopt(&self, name: &str, info: ImportInfo, built: Option<&Path>) -> Result<(), PadronError> {
+        let lock = self.inner.store.lock()?;
+        match built {
+            Some(built) => {
+                drop(Index::open(built.to_owned(), self.inner.limits)?);
+                self.inner.store.adopt(&lock, built, Entry { file: name.to_owned(), info })?;
+            }
+            None => drop(self.inner.store.swap(&lock)?),
+        }
+        drop(lock);
+        self.reload_if_changed()?;
+        Ok(())
+    }
+
+    /// The name of the previous listing's file.
+    #[must_use]
+    pub fn previous_file(&self) -> Option<String> {
+        self.inner.loaded.load().previous.as_ref().map(|entry| entry.file.clone())
+    }
+
     /// Takes over a listing that another process activated. One `stat` when nothing changed; call it every few
     /// seconds. `true` when something changed.
     ///

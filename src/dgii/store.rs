@@ -134,6 +134,15 @@ impl Store {
         self.replace(&State { previous: state.active.filter(|old| old.file != entry.file), active: Some(entry) })
     }
 
+    /// The same with a file of another folder's, whose name must be one that this folder would give.
+    pub(super) fn adopt(&self, lock: &ImportLock, built: &Path, entry: Entry) -> Result<(), PadronError> {
+        if !is_index_name(&entry.file) {
+            return Err(PadronError::Damaged { file: entry.file, cause: "its name is none of an index".to_owned() });
+        }
+        File::open(built).and_then(|file| file.sync_all()).at(built)?;
+        self.activate(lock, built, entry)
+    }
+
     /// Makes the previous listing the active one, and the other way round.
     pub(super) fn swap(&self, _lock: &ImportLock) -> Result<ImportInfo, PadronError> {
         let (state, _) = self.state()?;

@@ -15,9 +15,28 @@ use super::usage::Outcome;
 use crate::db::entities::{operations, tool_usage};
 use crate::ids::TenantId;
 
-const HOUR_MICROS: i64 = 3_600_000_000;
+pub(super) const HOUR_MICROS: i64 = 3_600_000_000;
 /// Calls of the last hour that are read back, the latest.
 const CALLS_READ_MAX: u64 = 20_000;
+
+/// What is limited.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Hourly {
+    /// Calls of a tool.
+    Tool(&'static str),
+    /// Writes, all tools together.
+    Writes,
+}
+
+impl Hourly {
+    /// Its name among the tenant's limits.
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Tool(tool) => tool,
+            Self::Writes => "-writes",
+        }
+    }
+}
 
 /// The hourly limits of one tenant.
 #[derive(Debug, Default)]
@@ -74,37 +93,57 @@ impl Hours {
         Ok(Self { state: Mutex::new(state) })
     }
 
-    pub(super) fn tool_take(&self, tool: &'static str, per_hour: u32, now: DateTime<Utc>) -> Result<(), Refused> {
+    /// One more of `per_hour`, which `nodes` nodes share and this one decides alone.
+    pub(super) fn take(&self, what: Hourly, per_hour: u32, nodes: u32, now: DateTime<Utc>) -> Result<(), Refused> {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut due = match state.tools.get(tool) {
-            Some(due) => *due,
-            None => state.earlier.remove(tool).map_or(0, |calls| replay(&calls, per_hour)),
-        };
-        let taken = take(&mut due, per_hour, now);
-        state.tools.insert(tool, due);
-        taken
+        take(state.due(what, per_hour), per_hour, nodes, now)
     }
 
-    pub(super) fn write_take(&self, per_hour: u32, now: DateTime<Utc>) -> Result<(), Refused> {
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        if !state.earlier_writes.is_empty() {
-            state.writes = replay(&std::mem::take(&mut state.earlier_writes), per_hour);
-        }
-        take(&mut state.writes, per_hour, now)
+    /// When everything taken so far is paid for, as far as is known here; microseconds.
+    pub(super) fn due(&self, what: Hourly, per_hour: u32) -> i64 {
+        *self.state.lock().unwrap_or_else(PoisonError::into_inner).due(what, per_hour)
+    }
+
+    /// The same, as others say.
+    pub(super) fn due_is(&self, what: Hourly, per_hour: u32, due: i64) {
+        *self.state.lock().unwrap_or_else(PoisonError::into_inner).due(what, per_hour) = due;
     }
 }
 
-fn take(due: &mut i64, per_hour: u32, now: DateTime<Utc>) -> Result<(), Refused> {
+impl State {
+    fn due(&mut self, what: Hourly, per_hour: u32) -> &mut i64 {
+        match what {
+            Hourly::Tool(tool) => {
+                let earlier = &mut self.earlier;
+                self.tools.entry(tool).or_insert_with(|| earlier.remove(tool).map_or(0, |calls| replay(&calls, per_hour)))
+            }
+            Hourly::Writes => {
+                if !self.earlier_writes.is_empty() {
+                    self.writes = replay(&std::mem::take(&mut self.earlier_writes), per_hour);
+                }
+                &mut self.writes
+            }
+        }
+    }
+}
+
+/// What one of an hourly limit costs, microseconds; none when nothing is allowed.
+pub(super) fn step(per_hour: u32) -> Option<i64> {
+    HOUR_MICROS.checked_div(i64::from(per_hour))
+}
+
+fn take(due: &mut i64, per_hour: u32, nodes: u32, now: DateTime<Utc>) -> Result<(), Refused> {
     let now = now.timestamp_micros();
-    let Some(step) = HOUR_MICROS.checked_div(i64::from(per_hour)) else { return Err(Refused { limit: 0, wait_s: 3_600 }) };
+    let Some(step) = step(per_hour) else { return Err(Refused::NONE) };
+    // Each of several nodes has its share of what the hour allows.
+    let step = step.saturating_mul(i64::from(nodes)).min(HOUR_MICROS);
     // More than an hour is never owed: the clock was set back. It must not lock a tool until it has caught up, so the count begins anew.
     if *due > now + HOUR_MICROS {
         *due = now;
     }
     let next = (*due).max(now) + step;
     if next - now > HOUR_MICROS {
-        let wait_micros = u64::try_from(next - now - HOUR_MICROS).unwrap_or_default();
-        return Err(Refused { limit: per_hour, wait_s: wait_micros.div_ceil(1_000_000).max(1) });
+        return Err(Refused::wait(per_hour, u64::try_from(next - now - HOUR_MICROS).unwrap_or_default()));
     }
     *due = next;
     Ok(())
@@ -126,15 +165,16 @@ mod tests {
     #[test]
     fn a_tool_refills_within_the_hour() {
         let hours = Hours::default();
+        let take = |per_hour, now| hours.take(Hourly::Tool("t"), per_hour, 1, now);
         let now = at("2026-11-22T12:00:00Z");
         for _ in 0..4 {
-            hours.tool_take("t", 4, now).unwrap();
+            take(4, now).unwrap();
         }
-        assert_eq!(hours.tool_take("t", 4, now), Err(Refused { limit: 4, wait_s: 900 }));
-        assert_eq!(hours.tool_take("t", 4, now + Duration::milliseconds(500)), Err(Refused { limit: 4, wait_s: 900 }), "rounded up: a wait that is told is long enough");
-        hours.tool_take("t", 4, now + Duration::seconds(900)).unwrap();
-        assert!(hours.tool_take("t", 4, now + Duration::seconds(900)).is_err());
-        assert_eq!(hours.tool_take("none", 0, now), Err(Refused { limit: 0, wait_s: 3_600 }));
+        assert_eq!(take(4, now), Err(Refused { limit: 4, wait_s: 900 }));
+        assert_eq!(take(4, now + Duration::milliseconds(500)), Err(Refused { limit: 4, wait_s: 900 }), "rounded up: a wait that is told is long enough");
+        take(4, now + Duration::seconds(900)).unwrap();
+        assert!(take(4, now + Duration::seconds(900)).is_err());
+        assert_eq!(hours.take(Hourly::Tool("none"), 0, 1, now), Err(Refused { limit: 0, wait_s: 3_600 }));
     }
 
     #[test]
@@ -143,12 +183,21 @@ mod tests {
         let calls: Vec<i64> = [-3_000, -2_000, -10, -5].iter().map(|s| (now + Duration::seconds(*s)).timestamp_micros()).collect();
         let (here, restored) = (Hours::default(), Hours::default());
         for call in &calls {
-            here.tool_take("t", 5, DateTime::from_timestamp_micros(*call).unwrap()).unwrap();
+            here.take(Hourly::Tool("t"), 5, 1, DateTime::from_timestamp_micros(*call).unwrap()).unwrap();
         }
         restored.state.lock().unwrap().earlier.insert("t".to_owned(), calls);
         for _ in 0..4 {
-            assert_eq!(here.tool_take("t", 5, now), restored.tool_take("t", 5, now));
+            assert_eq!(here.take(Hourly::Tool("t"), 5, 1, now), restored.take(Hourly::Tool("t"), 5, 1, now));
         }
-        assert!(restored.tool_take("t", 5, now).is_err());
+        assert!(restored.take(Hourly::Tool("t"), 5, 1, now).is_err());
+    }
+    #[test]
+    fn nodes_that_cannot_ask_each_other_share_the_hour() {
+        let now = at("2026-11-22T12:00:00Z");
+        let taken = |nodes| {
+            let hours = Hours::default();
+            (0..20).filter(|_| hours.take(Hourly::Writes, 12, nodes, now).is_ok()).count()
+        };
+        assert_eq!([1, 2, 3, 50].map(taken), [12, 6, 4, 1]);
     }
 }

@@ -1,6 +1,7 @@
 //! The history of the padrón: who imported what, and what came of it.
 
-use sea_orm::{ActiveModelTrait, ConnectionTrait, DatabaseConnection, DbErr, EntityTrait, IntoActiveModel, QueryOrder, QuerySelect};
+use chrono::{DateTime, Utc};
+use sea_orm::{ActiveModelTrait, ColumnTrait, ConnectionTrait, DatabaseConnection, DbErr, EntityTrait, IntoActiveModel, QueryFilter, QueryOrder, QuerySelect};
 use serde_json::Value;
 
 use super::audit::Actor;
@@ -48,4 +49,19 @@ pub async fn record(db: &impl ConnectionTrait, clock: &Clock, actor: &Actor, eve
 /// The database.
 pub async fn list(db: &DatabaseConnection, entries_max: u64) -> Result<Vec<padron_imports::Model>, DbErr> {
     padron_imports::Entity::find().order_by_desc(padron_imports::Column::Id).limit(entries_max).all(db).await
+}
+
+/// When that was done last, whatever came of it.
+///
+/// # Errors
+/// The database.
+pub async fn latest(db: &DatabaseConnection, action: &str) -> Result<Option<DateTime<Utc>>, DbErr> {
+    padron_imports::Entity::find()
+        .select_only()
+        .column(padron_imports::Column::CreatedAt)
+        .filter(padron_imports::Column::Action.eq(action))
+        .order_by_desc(padron_imports::Column::Id)
+        .into_tuple()
+        .one(db)
+        .await
 }

@@ -54,6 +54,10 @@ impl Exposition {
             warm_connections: state.connections.warm_count(),
             padron_rows: listing.as_ref().map_or(0, |listing| listing.rows),
             padron_cutoff_s: listing.map_or(0, |listing| Utc.from_utc_datetime(&listing.cutoff.and_time(NaiveTime::MIN)).timestamp()),
+            nodes: state.nodes.count(),
+            leads: state.nodes.leads(),
+            redis_up: state.limits.shared_answers(),
+            replica_near: state.reads.replica_near(),
             odoo_requests: state.connections.traffic().counts().collect(),
         }
     }

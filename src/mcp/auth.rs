@@ -176,7 +176,7 @@ impl Middleware for TenantRate {
             tracing::error!("the rate layer stands before authentication");
             return json_rpc::error(StatusCode::INTERNAL_SERVER_ERROR, &Value::Null, json_rpc::UNAVAILABLE, "internal error", None);
         };
-        match self.limits.tenant_take(caller.tenant().id) {
+        match self.limits.tenant_take(caller.tenant().id).await {
             Ok(()) => next.run(request).await,
             Err(Refused { limit, wait_s }) => {
                 wait(wait_s, &format!("límite de {limit} llamadas por minuto de esta empresa: espere {wait_s} s / this company's limit of {limit} calls a minute: wait {wait_s} s"))

@@ -73,6 +73,11 @@ async fn each_wrong_setting_has_a_name_and_a_remedy() {
         wrong(&shell, "database", &[], &[("DATABASE_URL", "postgres://dunet:hunter2@127.0.0.1:1/nada")], &["postgres", "DATABASE_URL"]).await;
         assert!(!found(&shell, "database", &[], &[("DATABASE_URL", "postgres://dunet:hunter2@127.0.0.1:1/nada")]).await.2.contains("hunter2"));
         wrong(&shell, "letters", &[], &[("DUNET_SMTP_URL", "smtp://127.0.0.1:1")], &["DUNET_MAIL_FROM"]).await;
+        let redis = ("REDIS_URL", "redis://:hunter2@127.0.0.1:1/");
+        wrong(&shell, "Redis", &[], &[redis], &["REDIS_URL", "server up"]).await;
+        wrong(&shell, "Redis", &[], &[("REDIS_URL", "hunter2")], &["REDIS_URL must be an address"]).await;
+        assert!(!found(&shell, "Redis", &[], &[redis]).await.2.contains("hunter2"));
+        wrong(&shell, "replica", &[], &[("DATABASE_READ_URL", "postgres://dunet:hunter2@127.0.0.1:1/nada")], &["DATABASE_READ_URL"]).await;
         assert_eq!(found(&shell, "padrón", &[], &[]).await.1, "warning");
     }
 }

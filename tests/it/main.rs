@@ -30,6 +30,7 @@ mod mcp_bad_input;
 mod mcp_direct;
 mod mcp_eras;
 mod mcp_offers;
+mod nodes;
 mod oauth;
 mod oauth_attacks;
 mod observability;

@@ -376,7 +376,7 @@ async fn calls_are_heard_as_they_end() {
         app.client(&b.token).call("consultar_rnc_dgii", serde_json::json!({ "rnc": "131793916" })).await;
         app.client(&a.token).call("consultar_rnc_dgii", serde_json::json!({ "rnc": "131793916" })).await;
         let Some(LiveEvent::Call(call)) = heard.next().await else { panic!("a call") };
-        assert_eq!((call.tenant, call.tool, call.outcome), (a.id, "consultar_rnc_dgii", "ok"));
+        assert_eq!((call.tenant, &*call.tool, &*call.outcome), (a.id, "consultar_rnc_dgii", "ok"));
         app.usage_rows(2).await;
         until("the sums", || async { usage_months::Entity::find().count(&app.state.db).await.unwrap() == 2 }).await;
     })

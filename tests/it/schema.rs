@@ -2,15 +2,18 @@
 
 use dunet::db;
 use dunet::db::entities::{
-    api_tokens, client_tools, clients, configs, logs, memberships, oauth_clients, oauth_codes, oauth_grants, oauth_requests, oauth_tokens, operations, operator_keys,
-    padron_imports, plans, sessions, statement_invoices, statements, tool_usage, usage_days, usage_hours, usage_months, user_links, users,
+    api_tokens, client_tools, clients, configs, logs, memberships, nodes, oauth_clients, oauth_codes, oauth_grants, oauth_requests, oauth_tokens, operations, operator_keys,
+    padron_imports, padron_listings, padron_pieces, plans, sessions, statement_invoices, statements, tool_usage, usage_days, usage_hours, usage_months, user_links, users,
 };
 use sea_orm::{ConnectionTrait, DatabaseConnection, DbBackend, EntityTrait, IdenStatic, Iterable, QuerySelect, Statement};
 
 use crate::support::{Backend, backends, database};
 
 /// Tables without an owner, each with the reason.
-const SHARED: [(&str, &str); 8] = [
+const SHARED: [(&str, &str); 11] = [
+    ("nodes", "processes of the service"),
+    ("padron_listings", "public reference data"),
+    ("padron_pieces", "public reference data"),
     ("plans", "the price list is one for all"),
     ("configs", "settings of the service"),
     ("padron_imports", "public reference data"),
@@ -76,6 +79,9 @@ async fn migrations_and_entities_agree() {
         same::<api_tokens::Entity>(&db, &mut seen).await;
         same::<client_tools::Entity>(&db, &mut seen).await;
         same::<logs::Entity>(&db, &mut seen).await;
+        same::<nodes::Entity>(&db, &mut seen).await;
+        same::<padron_listings::Entity>(&db, &mut seen).await;
+        same::<padron_pieces::Entity>(&db, &mut seen).await;
         same::<configs::Entity>(&db, &mut seen).await;
         same::<tool_usage::Entity>(&db, &mut seen).await;
         same::<operations::Entity>(&db, &mut seen).await;

@@ -14,8 +14,9 @@ WORKERS = 2
 class Box:
     """A folder, a padrón and an Odoo lent by `dunet demo`, ports, a certificate. `serve` and `nginx` start what stands on it."""
 
-    def __init__(self, root, binary, folder):
+    def __init__(self, root, binary, folder, more=None):
         self.root, self.binary, self.folder = root, binary, folder
+        os.makedirs(folder, exist_ok=True)
         self.http, self.https = free_port(), free_port()
         self.open = []
         self._certificate()
@@ -33,6 +34,7 @@ class Box:
             "DUNET_FAILED_AUTH_PER_MINUTE": "60",
             "DUNET_PASSWORD_MEMORY_KIB": "64",
             "DUNET_PASSWORD_PASSES": "1",
+            **(more or {}),
         }
         self.dunet("keygen", self.env["DUNET_VAULT_KEY_FILE"])
         self.dunet("padron", "import", *self.zips)

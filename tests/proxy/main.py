@@ -12,9 +12,11 @@ import time
 
 from acme import acme
 from box import NAME, Box
+from cluster import cluster
 from deploy import deploy
 from parts import CALL, Browser, Caller, Curl, Load, Report, fail, free_port, until
 from restart import restart
+from slope import slope
 from unit import unit
 
 JSON = ["-H", "Content-Type: application/json", "-H", "Accept: application/json, text/event-stream"]
@@ -213,12 +215,8 @@ def away(report, box, curl):
     report.check("while no node answers, agents are told so as JSON-RPC", answer.status == 503 and answer.json().get("error", {}).get("code") == -32000, answer)
 
 
-def main():
-    root, binary, folder, *only = sys.argv[1:]
-    report = Report()
-    wanted = lambda name: not only or name in only
-    if wanted("unit"):
-        report.part("the unit files", lambda: unit(report, root))
+def stand(report, root, binary, folder, wanted):
+    """What is tried on one box."""
     box = None
     try:
         box = Box(root, binary, folder)
@@ -243,6 +241,21 @@ def main():
                 stop()
             except Exception as error:
                 report.check("everything ends", False, error)
+
+
+def main():
+    root, binary, folder, *only = sys.argv[1:]
+    report = Report()
+    wanted = lambda name: not only or name in only
+    if wanted("unit"):
+        report.part("the unit files", lambda: unit(report, root))
+    if not only or set(only) - {"unit", "cluster", "slope"}:
+        stand(report, root, binary, os.path.join(folder, "box"), wanted)
+    if wanted("cluster"):
+        report.part("cluster", lambda: cluster(report, root, binary, os.path.join(folder, "cluster")))
+    # No check but a measurement, and only when it is asked for.
+    if "slope" in only:
+        report.part("slope", lambda: slope(report, root, binary, os.path.join(folder, "slope")))
     print(f"proxy: {report.passed} passed, {report.failed} failed")
     if report.failed or not report.passed:
         fail("something failed")

@@ -216,7 +216,7 @@ class Load:
 
     def __init__(self, agents, per_second):
         self.agents, self.every = agents, len(agents) / per_second
-        self.calls, self.faults, self.longest, self.begun = 0, [], 0.0, time.monotonic()
+        self.calls, self.faults, self.longest, self.took, self.begun = 0, [], 0.0, [], time.monotonic()
         self.lock, self.stopping = threading.Lock(), threading.Event()
         self.threads = [threading.Thread(target=self._run, args=(agent, i), daemon=True) for i, agent in enumerate(agents)]
         for thread in self.threads:
@@ -239,6 +239,7 @@ class Load:
             with self.lock:
                 self.calls += 1
                 self.longest = max(self.longest, took)
+                self.took.append(took)
                 if fault:
                     self.faults.append(fault)
 

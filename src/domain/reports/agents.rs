@@ -36,6 +36,6 @@ impl Reports {
              from (select agent, outcome, started_at from tool_usage where client_id = ",
         );
         sql.bind(tenant.uuid()).push(" order by started_at desc limit ").bind(CALLS_LOOKED_AT).push(") latest group by agent order by 4 desc, 1 limit ").bind(AGENTS_MAX);
-        sql.all(&self.db).await
+        sql.all(&self.reads).await
     }
 }

@@ -173,7 +173,7 @@ impl Reports {
             filter.coarse(&mut sql, after);
         }
         sql.push(NEWEST_FIRST).bind(wanted);
-        let mut found: Vec<Found> = sql.all(&self.db).await?;
+        let mut found: Vec<Found> = sql.all(&self.reads).await?;
         let more = found.len() as u64 > limit;
         found.truncate(usize::try_from(limit).unwrap_or(usize::MAX));
         let next = if more { found.last().map(|row| Key { started_at: row.started_at, id: row.id }) } else { self.window_end(filter, after, window).await? };
@@ -195,7 +195,7 @@ impl Reports {
         sql.push("tool_usage where 1 = 1");
         LogFilter { tenant: Some(tenant), ..LogFilter::default() }.coarse(&mut sql, None);
         sql.push(NEWEST_FIRST).bind(i64::try_from(rows_max.min(ROWS_PER_PAGE_MAX)).unwrap_or(i64::MAX));
-        let found: Vec<Found> = sql.all(&self.db).await?;
+        let found: Vec<Found> = sql.all(&self.reads).await?;
         Ok(found.into_iter().map(|row| row.named(&HashMap::new())).collect())
     }
 
@@ -208,7 +208,7 @@ impl Reports {
         filter.coarse(&mut sql, after);
         // Two: the end, and whether there is anything behind it.
         sql.push(NEWEST_FIRST).bind(2_i64).push(" offset ").bind(window - 1);
-        let keys: Vec<Key> = sql.all(&self.db).await?;
+        let keys: Vec<Key> = sql.all(&self.reads).await?;
         Ok(keys.first().copied().filter(|_| keys.len() > 1))
     }
 

@@ -114,10 +114,10 @@ impl Reports {
     /// The database.
     pub async fn metrics(&self, range: DayRange, tenant: Option<TenantId>) -> Result<MetricsReport, DbErr> {
         let client = tenant.map_or(EVERYBODY, TenantId::uuid);
-        let tools = sums::by_tool(&self.db, client, range).await?;
+        let tools = sums::by_tool(&self.reads, client, range).await?;
         let mut all = Sums::default();
         tools.values().for_each(|tool| all.add(tool));
-        let days = sums::by_day(&self.db, client, range).await?;
+        let days = sums::by_day(&self.reads, client, range).await?;
         let clients = if tenant.is_none() { self.busiest(range).await? } else { Vec::new() };
         Ok(MetricsReport {
             range,
@@ -136,7 +136,7 @@ impl Reports {
         let mut sql = Sql::new("select tool, error_code, cast(sum(calls) as bigint) as calls from usage_days where outcome = 'error' and client_id = ");
         sql.bind(client);
         sums::within(&mut sql, range).push(" group by tool, error_code order by 3 desc, 1, 2 limit ").bind(ERRORS_MAX);
-        sql.all(&self.db).await
+        sql.all(&self.reads).await
     }
 
     async fn heat(&self, client: Uuid, range: DayRange) -> Result<HeatMap, DbErr> {
@@ -145,7 +145,7 @@ impl Reports {
             Sql::new(&format!("select cast((hour - {BEHIND_HOURS}) % {WEEK_HOURS} as bigint) as slot, cast(sum(calls) as bigint) as calls from usage_hours where client_id = "));
         sql.bind(client).push(" and hour >= ").bind(from).push(" and hour < ").bind(after).push(" group by 1");
         let mut heat = HeatMap::default();
-        for row in sql.rows(&self.db).await? {
+        for row in sql.rows(&self.reads).await? {
             let (slot, calls): (i64, i64) = (row.try_get("", "slot")?, row.try_get("", "calls")?);
             let (weekday, hour) = ((slot / 24 + THURSDAY) % 7, slot % 24);
             let place = usize::try_from(weekday).ok().zip(usize::try_from(hour).ok());
@@ -165,7 +165,7 @@ impl Reports {
              from usage_months m join clients c on c.id = m.client_id where m.month >= ",
         );
         sql.bind(first).push(" and m.month <= ").bind(last).push(" group by c.id, c.name order by sum(m.calls) desc, c.id limit ").bind(CLIENTS_MAX);
-        let rows = sql.rows(&self.db).await?;
+        let rows = sql.rows(&self.reads).await?;
         if range.days().count() > EXACT_DAYS_MAX {
             return rows
                 .iter()
@@ -178,7 +178,7 @@ impl Reports {
         }
         let named: Vec<(Uuid, String)> = rows.iter().map(|row| Ok((row.try_get("", "id")?, row.try_get("", "name")?))).collect::<Result<_, DbErr>>()?;
         let ids: Vec<Uuid> = named.iter().map(|(id, _)| *id).collect();
-        let mut sums = sums::by_client(&self.db, &ids, range).await?;
+        let mut sums = sums::by_client(&self.reads, &ids, range).await?;
         let mut clients: Vec<ClientCalls> = named
             .into_iter()
             .map(|(id, name)| {

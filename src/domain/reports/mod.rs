@@ -10,6 +10,7 @@
 use sea_orm::DatabaseConnection;
 
 use crate::clock::Clock;
+use crate::db::reads::ReadSide;
 
 mod agents;
 mod audit;
@@ -51,13 +52,15 @@ pub struct Page<T> {
 #[derive(Clone, Debug)]
 pub struct Reports {
     db: DatabaseConnection,
+    /// For calls and their sums; lists of what somebody may just have changed are read from the database itself.
+    reads: ReadSide,
     clock: Clock,
 }
 
 impl Reports {
-    /// Over that database.
+    /// Over that database, and what may be read of it elsewhere.
     #[must_use]
-    pub fn new(db: DatabaseConnection, clock: Clock) -> Self {
-        Self { db, clock }
+    pub fn new(db: DatabaseConnection, reads: ReadSide, clock: Clock) -> Self {
+        Self { db, reads, clock }
     }
 }

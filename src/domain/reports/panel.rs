@@ -121,12 +121,12 @@ impl Reports {
         let sql = "select count(*) as clients, cast(coalesce(sum(case when c.status = 'active' then 1 else 0 end), 0) as bigint) as active, \
                    cast(coalesce(sum(case when c.status = 'active' then p.price_usd_cents else 0 end), 0) as bigint) as revenue \
                    from clients c join plans p on p.code = c.plan_code";
-        let clients = Sql::new(sql).one::<Clients>(&self.db).await?.unwrap_or(Clients { clients: 0, active: 0, revenue: 0 });
-        let tools = sums::by_tool(&self.db, EVERYBODY, range).await?;
+        let clients = Sql::new(sql).one::<Clients>(&self.reads).await?.unwrap_or(Clients { clients: 0, active: 0, revenue: 0 });
+        let tools = sums::by_tool(&self.reads, EVERYBODY, range).await?;
         let mut all = Sums::default();
         tools.values().for_each(|tool| all.add(tool));
         let month = DayRange::month_to_date(now);
-        let days = sums::by_day(&self.db, EVERYBODY, DayRange::new(range.from().min(month.from()), range.to().max(month.to()))).await?;
+        let days = sums::by_day(&self.reads, EVERYBODY, DayRange::new(range.from().min(month.from()), range.to().max(month.to()))).await?;
         let (first, last) = month.day_numbers();
         let near_quota = self.near_quota(billing_month(now)).await?;
         let names = self.names(paused.iter().map(|tenant| tenant.uuid()).collect()).await?;
@@ -160,7 +160,7 @@ impl Reports {
         );
         sql.bind(month).push(" and p.calls_per_month > 0 and m.counted * 100 >= p.calls_per_month * ").bind(NEAR_QUOTA_PERCENT);
         sql.push(" order by m.counted * 100 / p.calls_per_month desc, c.id limit ").bind(i64::try_from(NEAR_QUOTA_ROWS_MAX).unwrap_or(i64::MAX));
-        sql.all(&self.db).await
+        sql.all(&self.reads).await
     }
 
     /// The names of clients, by name.
@@ -170,7 +170,7 @@ impl Reports {
         }
         let mut sql = Sql::new("select id, name from clients where id in ");
         sql.list(ids).push(" order by name, id");
-        sql.rows(&self.db).await?.iter().map(|row| Ok((row.try_get("", "id")?, row.try_get("", "name")?))).collect()
+        sql.rows(&self.reads).await?.iter().map(|row| Ok((row.try_get("", "id")?, row.try_get("", "name")?))).collect()
     }
 }
 

@@ -1,6 +1,6 @@
 //! A statement in pieces: text of ours, and values that are always bound.
 
-use sea_orm::{ConnectionTrait, DatabaseConnection, DbErr, FromQueryResult, QueryResult, Statement, Value};
+use sea_orm::{ConnectionTrait, DbErr, FromQueryResult, QueryResult, Statement, Value};
 
 pub(in crate::domain) struct Sql {
     text: String,
@@ -40,7 +40,7 @@ impl Sql {
         self.rows(db).await?.iter().map(|row| T::from_query_result(row, "")).collect()
     }
 
-    pub(super) async fn one<T: FromQueryResult>(self, db: &DatabaseConnection) -> Result<Option<T>, DbErr> {
+    pub(super) async fn one<T: FromQueryResult>(self, db: &impl ConnectionTrait) -> Result<Option<T>, DbErr> {
         Ok(self.all(db).await?.into_iter().next())
     }
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use migration::rollups::{PARTS, column};
-use sea_orm::{DatabaseConnection, DbErr, QueryResult};
+use sea_orm::{ConnectionTrait, DbErr, QueryResult};
 use uuid::Uuid;
 
 use super::range::DayRange;
@@ -93,7 +93,7 @@ fn timed_columns() -> String {
 }
 
 /// By tool, with times.
-pub(super) async fn by_tool(db: &DatabaseConnection, client: Uuid, range: DayRange) -> Result<BTreeMap<String, Sums>, DbErr> {
+pub(super) async fn by_tool(db: &impl ConnectionTrait, client: Uuid, range: DayRange) -> Result<BTreeMap<String, Sums>, DbErr> {
     let mut sql = Sql::new("select tool, outcome, cast(sum(calls) as bigint) as calls, cast(sum(counted) as bigint) as counted, ");
     sql.push(&timed_columns()).push(" from usage_days where client_id = ").bind(client);
     within(&mut sql, range).push(" group by tool, outcome");
@@ -105,7 +105,7 @@ pub(super) async fn by_tool(db: &DatabaseConnection, client: Uuid, range: DayRan
 }
 
 /// By day (YYYYMMDD), without times.
-pub(super) async fn by_day(db: &DatabaseConnection, client: Uuid, range: DayRange) -> Result<BTreeMap<i32, Sums>, DbErr> {
+pub(super) async fn by_day(db: &impl ConnectionTrait, client: Uuid, range: DayRange) -> Result<BTreeMap<i32, Sums>, DbErr> {
     let mut sql = Sql::new("select day, outcome, cast(sum(calls) as bigint) as calls, cast(sum(counted) as bigint) as counted from usage_days where client_id = ");
     sql.bind(client);
     within(&mut sql, range).push(" group by day, outcome");
@@ -117,7 +117,7 @@ pub(super) async fn by_day(db: &DatabaseConnection, client: Uuid, range: DayRang
 }
 
 /// By client, without times; of those clients only.
-pub(super) async fn by_client(db: &DatabaseConnection, clients: &[Uuid], range: DayRange) -> Result<BTreeMap<Uuid, Sums>, DbErr> {
+pub(super) async fn by_client(db: &impl ConnectionTrait, clients: &[Uuid], range: DayRange) -> Result<BTreeMap<Uuid, Sums>, DbErr> {
     if clients.is_empty() {
         return Ok(BTreeMap::new());
     }

@@ -15,11 +15,10 @@ use tokio_util::task::task_tracker::TaskTrackerToken;
 
 use super::UsageRecord;
 use super::journal::{Journal, Segment};
-use super::live::{LiveCalls, LiveFeed};
+use super::live::LiveFeed;
 use super::store::{BATCH_RECORDS_MAX, insert, is_refusal};
 use crate::db::entities::tool_usage;
 use crate::db::parts::{self, Covered};
-use crate::ids::TenantId;
 
 /// First and longest wait between tries while the database is away.
 const RETRY_FIRST: Duration = Duration::from_millis(200);
@@ -52,7 +51,7 @@ pub struct UsageSink {
     shared: Arc<Shared>,
     open: TaskTracker,
     cut: CancellationToken,
-    live: LiveFeed,
+    pub(super) live: LiveFeed,
 }
 
 #[derive(Debug)]
@@ -122,12 +121,6 @@ impl UsageSink {
         if waiting >= self.shared.batch_records_max {
             self.shared.full.notify_one();
         }
-    }
-
-    /// Watches calls as they end: a tenant's, or everybody's.
-    #[must_use]
-    pub fn live(&self, tenant: Option<TenantId>) -> LiveCalls {
-        self.live.watch(tenant)
     }
 
     /// A request that may yet hand a record over; [`Self::cut_open`] waits until it is dropped.

@@ -12,9 +12,18 @@ export async function connector(browser, service, { operator, screens }) {
     await step(`connectors: the operator goes the way, ${width} px`, async () => {
       await person.open("/admin/connector");
       assert.ok((await page.locator("main").innerText()).includes(`${service.base}/mcp`));
+      // The way may be gone in a moment: what was there in between is noted where it happens.
+      await page.locator("#doctor").evaluate((list) => {
+        list.waits = 0;
+        new MutationObserver((changes) => {
+          for (const { addedNodes } of changes) for (const node of addedNodes) if (node.classList?.contains("step-wait")) list.waits += 1;
+        }).observe(list, { childList: true });
+      });
       await page.locator("button[data-stream-to]").click();
-      await page.locator("#doctor .step-wait").first().waitFor();
+      await page.locator("#doctor .step", { has: page.locator("b", { hasText: "Claude: resultado" }) }).waitFor();
       await page.locator("form button[aria-busy]").waitFor({ state: "detached" });
+      const steps = await page.locator("#doctor .step").count();
+      assert.equal(await page.locator("#doctor").evaluate((list) => list.waits), steps, "each step was waited for");
       const last = (program) => page.locator("#doctor .step", { has: page.locator("b", { hasText: `${program}: resultado` }) }).getAttribute("class");
       assert.match(await last("VS Code"), /step-ok/);
       assert.match(await last("Claude"), /step-bad/);

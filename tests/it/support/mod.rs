@@ -39,6 +39,7 @@ pub(crate) mod odoo;
 pub(crate) mod portal;
 pub(crate) mod process;
 pub(crate) mod queries;
+pub(crate) mod redis;
 pub(crate) mod smtp;
 
 /// The master key of test services.
@@ -154,7 +155,7 @@ impl TestApp {
         let mut db = dunet::db::connect(&database_url, config.limits.database_connections_max).await.expect("the database opens");
         let queries = queries::Queries::default();
         db.set_metric_callback(queries.listener());
-        let (state, worker) = AppState::assemble(config, &Vault::from_keys(&VAULT_KEY, None), &clock, &db).expect("the state opens");
+        let (state, worker) = AppState::assemble(config, &Vault::from_keys(&VAULT_KEY, None), &clock, &db).await.expect("the state opens");
         let serve = ServeConfig {
             host: IpAddr::V4(Ipv4Addr::LOCALHOST),
             port: 0,
@@ -178,7 +179,7 @@ impl TestApp {
         }
     }
 
-    async fn end(mut self) {
+    pub(crate) async fn end(mut self) {
         self.stop().await;
     }
 
