@@ -147,7 +147,7 @@ async fn make(db: &DatabaseConnection, clock: &Clock, rows: usize) -> Vec<Tenant
 }
 
 async fn reports(db: &DatabaseConnection, clock: &Clock, clients: &[TenantId], queries: &Heard) {
-    let reports = Reports::new(db.clone(), ReadSide::of(&db), clock.clone());
+    let reports = Reports::new(db.clone(), ReadSide::of(db), clock.clone());
     let tenants = Tenants::new(db.clone(), Vault::from_keys(&[7; 32], None), clock.clone());
     let settings = SettingsStore::new(db.clone(), clock.clone());
     let statements = Statements::new(db.clone(), clock.clone(), settings.clone());
