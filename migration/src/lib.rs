@@ -17,10 +17,7 @@ mod m20261128_000013_rare_rows;
 mod m20261128_000021_tool_default;
 mod m20261128_000022_approvals;
 mod m20261128_000031_personal_odoo;
-<<<<<<< HEAD
 mod m20261128_000041_alerts;
-=======
->>>>>>> parts
 mod m20261128_000041_nodes;
 mod m20261128_000051_usage_by_month;
 pub mod parts;
@@ -53,9 +50,6 @@ impl MigratorTrait for Migrator {
             Box::new(m20261128_000041_alerts::Migration),
             Box::new(m20261128_000041_nodes::Migration),
             Box::new(m20261128_000051_usage_by_month::Migration),
-<<<<<<< HEAD
-=======
->>>>>>> parts
         ]
     }
 }
