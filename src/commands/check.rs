@@ -225,7 +225,7 @@ fn letters(config: &Config, clock: &Clock, findings: &mut Findings) {
     match Mail::new(config.smtp_url.as_ref(), config.mail_from.as_deref(), clock.clone(), TaskTracker::new()) {
         Err(error) => findings.wrong("letters", format!("{error:#}")),
         Ok(mail) if !mail.configured() => {
-            findings.doubtful("letters", "DUNET_SMTP_URL is not set: pages show links to copy instead of sending them, and alerts go out by webhook only")
+            findings.doubtful("letters", "DUNET_SMTP_URL is not set: pages show links to copy instead of sending them, and alerts go out by webhook only");
         }
         Ok(_) => findings.good("letters", "are sent (whether the server takes them is not tried here)"),
     }
