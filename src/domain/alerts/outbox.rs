@@ -205,6 +205,7 @@ impl Alerts {
             .filter(alert_deliveries::Column::Id.eq(row.id))
             .filter(alert_deliveries::Column::State.eq(WAITING))
             .filter(alert_deliveries::Column::Attempts.eq(row.attempts))
+            .filter(alert_deliveries::Column::DueAt.lte(self.now()))
             .exec(self.db())
             .await?;
         if claimed.rows_affected != 1 {
