@@ -131,6 +131,7 @@ pub struct Limits {
     hours: Cache<TenantId, Arc<Hours>>,
     repeats: Cache<(TenantId, Call), Arc<Repeat>>,
     months: Cache<(TenantId, i32), Arc<Month>>,
+    months_seen: Arc<AtomicU32>,
     nodes: Nodes,
     shared: Option<SharedCounters>,
 }
@@ -159,6 +160,7 @@ impl Limits {
             hours: Cache::builder().max_capacity(HOURS_MAX).time_to_idle(HOURS_IDLE).build(),
             repeats: Cache::builder().max_capacity(REPEATS_MAX).time_to_live(Duration::from_secs(REPEATS_WINDOW_S.unsigned_abs())).build(),
             months: Cache::builder().max_capacity(MONTHS_MAX).build(),
+            months_seen: Arc::default(),
             nodes,
             shared,
         }
@@ -258,13 +260,13 @@ impl Limits {
     pub async fn month_reserve(&self, tenant: &Tenant) -> Result<Result<Reservation, QuotaExhausted>, Arc<DbErr>> {
         let now = self.clock.now();
         let of = billing_month(now);
-        let load = async { Ok::<_, DbErr>(Arc::new(Month::new(self.month_count(tenant.id, of).await?))) };
+        let load = async { Ok::<_, DbErr>(Arc::new(self.month_new(self.month_count(tenant.id, of).await?))) };
         let month = match self.months.try_get_with((tenant.id, of), load).await {
             Ok(month) => month,
             // The month turned while we ran and the database is away: every call of this month has passed here, so the count begins at nothing.
             Err(error) if billing_month(self.began) < of => {
                 tracing::warn!(%error, tenant.id = %tenant.id, "a new month is counted without the database");
-                self.months.get_with((tenant.id, of), async { Arc::new(Month::new(0)) }).await
+                self.months.get_with((tenant.id, of), async { Arc::new(self.month_new(0)) }).await
             }
             Err(error) => return Err(error),
         };
@@ -296,8 +298,7 @@ impl Limits {
 
     async fn month_tell(&self, shared: &SharedCounters, month: &Month, tenant: TenantId, of: i32, limit: Option<u32>, told: Told) -> Result<shared::MonthSaid, Away> {
         let Told { taken, released, all, known } = told;
-        let me = self.nodes.short();
-        let call = |all, known| MonthCall { key: key(tenant, &format!("month:{of}")), limit, me, taken, released, all, known };
+        let call = |all, known| MonthCall { key: key(tenant, &format!("month:{of}")), limit, me: month.name(), taken, released, all, known };
         let mut said = shared.month_take(call(all, known)).await?;
         if said.taken.is_none() {
             // It was emptied: it is told what was known of everybody.
@@ -358,6 +359,10 @@ impl Limits {
             }))
         };
         self.hours.get_with(tenant, load).await
+    }
+
+    fn month_new(&self, counted: u32) -> Month {
+        Month::new(counted, format!("{}-{}", self.nodes.short(), self.months_seen.fetch_add(1, Ordering::Relaxed)))
     }
 
     async fn month_count(&self, tenant: TenantId, month: i32) -> Result<u32, DbErr> {

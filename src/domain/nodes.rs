@@ -4,14 +4,13 @@
 //! Who lives is judged by the database's clock. Who leads holds a lock of its session: when its process or its connection ends, so does the lock, and the
 //! next one to ask has it.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use sea_orm::sqlx::{self, Connection, PgConnection};
 use sea_orm::{ColumnTrait, ConnectionTrait, DatabaseConnection, DbBackend, DbErr, EntityTrait, QueryFilter, QueryOrder, Statement};
-use tokio::sync::Mutex;
 use uuid::Uuid;
 
 use crate::clock::Clock;
@@ -40,7 +39,7 @@ struct Inner {
     clock: Clock,
     count: AtomicU32,
     leads: AtomicBool,
-    /// The connection that holds the leader's lock.
+    /// The connection on which the leader's lock is asked for, and hangs.
     held: Mutex<Option<PgConnection>>,
 }
 
@@ -111,7 +110,8 @@ impl Nodes {
             return;
         }
         self.inner.leads.store(false, Ordering::Relaxed);
-        if let Some(held) = self.inner.held.lock().await.take() {
+        let held = self.held().take();
+        if let Some(held) = held {
             drop(tokio::time::timeout(LEADER_WITHIN, held.close()).await);
         }
         if let Err(error) = nodes::Entity::delete_by_id(self.inner.id).exec(&self.inner.db).await {
@@ -150,37 +150,44 @@ impl Nodes {
         Ok(u32::try_from(living).unwrap_or(u32::MAX).max(1))
     }
 
-    /// Whether the leader's lock is held: still, or from now on.
+    /// Whether the leader's lock is held: still, or from now on. The lock is as good as the connection it hangs on: where that fails, or does not answer
+    /// in time, it is dropped, and the server lets the lock go.
     async fn lead(&self) -> bool {
-        let mut held = self.inner.held.lock().await;
-        if let Some(connection) = held.as_mut() {
-            // A lock is as good as the connection it hangs on.
-            if matches!(tokio::time::timeout(LEADER_WITHIN, connection.ping()).await, Ok(Ok(()))) {
-                return true;
+        let held = self.held().take();
+        let ask = async {
+            let mut connection = match held {
+                Some(connection) => connection,
+                None => self.connect().await?,
+            };
+            if self.leads() {
+                connection.ping().await?;
+                return Ok((connection, true));
             }
-            *held = None;
-            return false;
-        }
-        let asked = tokio::time::timeout(LEADER_WITHIN, self.take_lock()).await;
-        *held = match asked {
-            Ok(Ok(connection)) => connection,
-            Ok(Err(error)) => {
-                tracing::warn!(%error, "who leads could not be found out");
-                None
-            }
-            Err(_) => None,
+            let (got,): (bool,) = sqlx::query_as("select pg_try_advisory_lock($1)").bind(LEADER).fetch_one(&mut connection).await?;
+            Ok::<_, sqlx::Error>((connection, got))
         };
-        held.is_some()
+        match tokio::time::timeout(LEADER_WITHIN, ask).await {
+            Ok(Ok((connection, leads))) => {
+                *self.held() = Some(connection);
+                return leads;
+            }
+            Ok(Err(error)) => tracing::warn!(%error, "who leads could not be found out"),
+            Err(_) => tracing::warn!("who leads could not be found out in time"),
+        }
+        false
     }
 
-    /// A connection of its own with the lock, when nobody else has it.
-    async fn take_lock(&self) -> Result<Option<PgConnection>, sqlx::Error> {
-        // Asked for on a connection of the pool first: most nodes are told no, every time.
-        let pool = self.inner.db.get_postgres_connection_pool();
-        let mut connection = pool.acquire().await?;
-        let (got,): (bool,) = sqlx::query_as("select pg_try_advisory_lock($1)").bind(LEADER).fetch_one(&mut *connection).await?;
-        // Out of the pool, which would hand it to others and close it when it is at rest.
-        Ok(got.then(|| connection.detach()))
+    /// A connection of its own, not the pool's, which would hand it to others and close it when it is at rest. The server soon notices when this
+    /// machine is gone without a word.
+    async fn connect(&self) -> Result<PgConnection, sqlx::Error> {
+        let options = self.inner.db.get_postgres_connection_pool().connect_options();
+        let mut connection = PgConnection::connect_with(&options).await?;
+        sqlx::raw_sql("set tcp_keepalives_idle = 5; set tcp_keepalives_interval = 2; set tcp_keepalives_count = 3").execute(&mut connection).await?;
+        Ok(connection)
+    }
+
+    fn held(&self) -> MutexGuard<'_, Option<PgConnection>> {
+        self.inner.held.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -14,6 +14,8 @@ const ALL_EVERY_S: i64 = 1;
 /// A month. Shared by its calls under way.
 #[derive(Debug)]
 pub(super) struct Month {
+    /// What Redis knows this ledger by. Its own, not its process's: a month that is forgotten and seen again begins to count anew.
+    name: String,
     ledger: Mutex<Ledger>,
 }
 
@@ -52,9 +54,14 @@ pub(super) struct Told {
 pub(super) type Known = (u32, Vec<(String, u32)>);
 
 impl Month {
-    /// As the database counts it.
-    pub(super) fn new(counted: u32) -> Self {
-        Self { ledger: Mutex::new(Ledger { used: counted, before: counted, ..Ledger::default() }) }
+    /// As the database counts it, under a name that no other month had.
+    pub(super) fn new(counted: u32, name: String) -> Self {
+        Self { name, ledger: Mutex::new(Ledger { used: counted, before: counted, ..Ledger::default() }) }
+    }
+
+    /// What Redis knows it by.
+    pub(super) fn name(&self) -> &str {
+        &self.name
     }
 
     /// One more, of `limit`, by the only node: the count with it, or none.
@@ -183,9 +190,13 @@ mod tests {
         text.parse().unwrap()
     }
 
+    fn month(counted: u32) -> Month {
+        Month::new(counted, String::new())
+    }
+
     #[test]
     fn a_quota_is_exact_under_threads() {
-        let month = Month::new(0);
+        let month = month(0);
         let got: usize = std::thread::scope(|scope| {
             let threads: Vec<_> = (0..8).map(|_| scope.spawn(|| (0..100).filter(|_| month.take_alone(Some(100)).is_some()).count())).collect();
             threads.into_iter().map(|thread| thread.join().unwrap()).sum()
@@ -195,7 +206,7 @@ mod tests {
 
     #[test]
     fn a_released_call_is_free_again() {
-        let month = Month::new(99);
+        let month = month(99);
         assert_eq!((month.take_alone(Some(100)), month.take_alone(Some(100))), (Some(100), None));
         month.release();
         assert_eq!(month.take_alone(Some(100)), Some(100));
@@ -204,7 +215,7 @@ mod tests {
     #[test]
     fn nodes_apart_never_take_more_than_there_was() {
         for nodes in 2..5_u32 {
-            let months: Vec<Month> = (0..nodes).map(|_| Month::new(90)).collect();
+            let months: Vec<Month> = (0..nodes).map(|_| month(90)).collect();
             let taken: usize = months.iter().map(|month| (0..50).filter(|_| month.take_apart(Some(100), nodes).is_some()).count()).sum();
             assert!(taken <= 10 && taken > 10 - nodes as usize, "{nodes}: {taken}");
         }
@@ -213,7 +224,7 @@ mod tests {
     /// Two nodes that see only the database, which has all but the calls of the last window: never too many, and in the end nearly all.
     #[test]
     fn what_the_database_says_frees_what_others_left() {
-        let (months, limit) = ([Month::new(0), Month::new(0)], 100);
+        let (months, limit) = ([month(0), month(0)], 100);
         let mut all = 0;
         for _ in 0..30 {
             let before = all;
@@ -227,7 +238,7 @@ mod tests {
 
     #[test]
     fn the_database_is_asked_by_one_and_seldom() {
-        let month = Month::new(0);
+        let month = month(0);
         let now = at("2026-11-28T12:00:00Z");
         let due: Vec<bool> = [0, 1, 2, 3, 4].iter().map(|s| month.look_due(now + TimeDelta::seconds(*s))).collect();
         assert_eq!(due, [true, false, true, false, true]);

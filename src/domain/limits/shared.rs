@@ -36,7 +36,7 @@ local count = redis.call('INCR', KEYS[1])
 if count == 1 then redis.call('PEXPIRE', KEYS[1], ARGV[1]) end
 return {count, redis.call('PTTL', KEYS[1])}";
 
-/// A month: what there was before (`b`), and for each process what it took (`t:`) and gave back (`r:`). All three only grow, so that the same news told
+/// A month: what there was before (`b`), and for each process's ledger what it took (`t:`) and gave back (`r:`). All three only grow, so that the same news told
 /// twice, or late, or from another's memory, changes nothing. The two of a process are written together, or neither: what was given back of a call that
 /// is not in the one must not be in the other. Answers -1 where the key is gone and nothing was told to make it anew.
 const MONTH: &str = r"
@@ -108,9 +108,9 @@ pub(super) struct MonthCall<'a> {
     pub(super) key: String,
     /// The plan's; none is unlimited.
     pub(super) limit: Option<u32>,
-    /// This process.
+    /// The ledger that it is taken into.
     pub(super) me: &'a str,
-    /// Taken by this process, this one included, and given back.
+    /// Taken into that ledger, this one included, and given back.
     pub(super) taken: u32,
     pub(super) released: u32,
     /// Whether to tell what all processes took.
