@@ -9,7 +9,6 @@ use anyhow::Context;
 use axum::body::Body;
 use axum::extract::ConnectInfo;
 use axum::{Extension, Router};
-use chrono::TimeDelta;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use hyper_util::server::graceful::GracefulShutdown;
@@ -24,30 +23,19 @@ use url::Url;
 
 use crate::config::{Config, Limits, ServeConfig};
 use crate::db;
-use crate::domain::padron_history;
-use crate::domain::padron_share::Shared;
-use crate::domain::usage::{self, UsageWorker};
+use crate::domain::usage::UsageWorker;
 use crate::http::HttpSettings;
+use crate::mcp;
 use crate::router;
 use crate::state::AppState;
-use crate::{commands, mcp};
 
-/// How often limits are pruned and the last use of tokens is written.
-const HOUSEKEEPING: Duration = Duration::from_secs(60);
+mod jobs;
+
+pub use jobs::calls_prune;
+use jobs::{alerts, housekeeping, news, padron_fetch, padron_share, parts_ahead, stopped, watch};
+
 /// Wait after a connection could not be accepted.
 const ACCEPT_PAUSE: Duration = Duration::from_secs(1);
-/// A sign-up whose address is not confirmed is kept so long, days: where letters are sent, and where an operator has to look.
-const SIGN_UP_DAYS_BY_LETTER: i64 = 3;
-const SIGN_UP_DAYS_BY_HAND: i64 = 30;
-/// How often alerts are looked for and sent, and after how many looks keys are cared for too.
-const ALERTS: Duration = Duration::from_secs(30);
-const KEYS_EVERY_LOOKS: u32 = 10;
-/// How often is looked whether a new listing is to be fetched, and how often it is.
-const PADRON_FETCH_LOOK: Duration = Duration::from_secs(60);
-const PADRON_FETCH_EVERY: TimeDelta = TimeDelta::hours(24);
-/// Nodes that could not hand on a listing try again after so long.
-const PADRON_SHARE_AGAIN: Duration = Duration::from_secs(30);
-
 /// A stopping service whose socket systemd keeps open gives connections that are at rest so long to bring the request that is on its way, before
 /// it closes them: a proxy that had just sent one would not know what became of it.
 const LAST_REQUESTS: Duration = Duration::from_millis(1_000);
@@ -78,7 +66,12 @@ impl Service {
         state.settings.load().await.context("reading the settings")?;
         parts_ahead(&state).await;
         worker.recover().await;
-        if let Err(error) = state.nodes.beat().await {
+        if let Err(error) = async {
+            state.nodes.begin().await?;
+            state.nodes.beat().await
+        }
+        .await
+        {
             tracing::warn!(%error, "the other nodes were not told that this one begins");
         }
         state.padron_imports.uploads_clear();
@@ -161,6 +154,7 @@ impl Service {
         drop(usage.await);
         background.close();
         background.wait().await;
+        state.limits.tell().await;
         state.nodes.leave().await;
         tracing::info!("stopped");
         Ok(())
@@ -306,153 +300,5 @@ impl Signals {
         }
         tell_systemd(sd_notify::NotifyState::Stopping);
         stop.cancel();
-    }
-}
-
-/// Changes made by other processes: tenants and tokens edited, another listing activated. In the same rhythm the metrics are tidied.
-async fn watch(state: AppState, stop: CancellationToken) {
-    let every = Duration::from_millis(state.config.limits.watch_ms);
-    while !stopped(every, &stop).await {
-        state.metrics.upkeep();
-        if let Err(error) = state.nodes.beat().await {
-            tracing::warn!(%error, "the other nodes could not be told that this one lives");
-        }
-        state.reads.look().await;
-        state.limits.tell().await;
-        if let Err(error) = state.changes.look().await {
-            tracing::warn!(%error, "changes could not be looked for");
-        }
-        match state.padron.reload_if_changed() {
-            Ok(true) => tracing::info!("another listing of taxpayers is active"),
-            Ok(false) => {}
-            Err(error) => tracing::error!(%error, "the listing of taxpayers could not be reloaded; the old one stays"),
-        }
-    }
-}
-
-/// What nodes tell each other at once.
-async fn news(state: AppState, stop: CancellationToken) {
-    tokio::select! {
-        () = state.news.run() => {}
-        () = stop.cancelled() => {}
-    }
-}
-
-/// Listings that other nodes imported, and those that they want of this one.
-async fn padron_share(state: AppState, stop: CancellationToken) {
-    let every = Duration::from_millis(state.config.limits.watch_ms);
-    let mut wait = Duration::ZERO;
-    while !stopped(wait, &stop).await {
-        wait = match state.padron_share.look().await {
-            Ok(Shared::Same) => every,
-            Ok(Shared::Given(listing)) => {
-                tracing::info!(listing, "the listing of taxpayers was handed to the other nodes");
-                every
-            }
-            Ok(Shared::Taken(listing)) => {
-                tracing::info!(listing, "the listing of taxpayers that another node imported is active");
-                every
-            }
-            Err(error) => {
-                tracing::warn!(error = format!("{error:#}"), "the listing of taxpayers could not be shared with the other nodes; the active one stays");
-                PADRON_SHARE_AGAIN
-            }
-        };
-    }
-}
-
-/// What each node forgets, and what one of them does for all.
-async fn housekeeping(state: AppState, stop: CancellationToken) {
-    while !stopped(HOUSEKEEPING, &stop).await {
-        state.limits.prune();
-        if let Err(error) = state.tokens.last_used_flush().await {
-            tracing::warn!(%error, "the last use of tokens could not be written");
-        }
-        if !state.nodes.leads() {
-            continue;
-        }
-        if let Err(error) = state.users.prune().await {
-            tracing::warn!(%error, "ended sessions could not be forgotten");
-        }
-        let days = if state.mail.configured() { SIGN_UP_DAYS_BY_LETTER } else { SIGN_UP_DAYS_BY_HAND };
-        if let Err(error) = state.users.sign_up_prune(days).await {
-            tracing::warn!(%error, "old sign-ups could not be forgotten");
-        }
-        if let Err(error) = state.oauth.prune().await {
-            tracing::warn!(%error, "what programs left behind could not be forgotten");
-        }
-        if let Err(error) = state.approvals.sweep().await {
-            tracing::warn!(%error, "writes that nobody approved in time could not be forgotten");
-        }
-        parts_ahead(&state).await;
-        if let Err(error) = state.alerts.prune().await {
-            tracing::warn!(%error, "old alerts could not be forgotten");
-        }
-        match calls_prune(&state).await {
-            Ok(0) => {}
-            Ok(calls) => tracing::info!(calls, "old calls were removed; their sums stay"),
-            Err(error) => tracing::warn!(%error, "old calls could not be removed"),
-        }
-    }
-}
-
-/// The coming months' parts of the usage table. Without them a month's first call makes its own.
-async fn parts_ahead(state: &AppState) {
-    match db::parts::make_ahead(&state.db, state.clock.now()).await {
-        Ok(months) if months.is_empty() => {}
-        Ok(months) => tracing::info!(?months, "parts were made for the calls of the coming months"),
-        Err(error) => tracing::warn!(%error, "parts for the calls of the coming months could not be made yet"),
-    }
-}
-
-/// Looks for what somebody should hear of, and sends it. Every node does: what is told is a row that only one of them can write.
-async fn alerts(state: AppState, public_url: Url, stop: CancellationToken) {
-    let mut looks: u32 = 0;
-    while !stopped(ALERTS, &stop).await {
-        state.alerts.look().await;
-        if looks.is_multiple_of(KEYS_EVERY_LOOKS)
-            && let Err(error) = state.alerts.care().await
-        {
-            tracing::warn!(%error, "Odoo keys could not be cared for");
-        }
-        looks = looks.wrapping_add(1);
-        if let Err(error) = state.alerts.deliver(&public_url).await {
-            tracing::warn!(%error, "alerts could not be sent");
-        }
-    }
-}
-
-/// Removes calls that are older than the settings keep them, or the start says where they say nothing; answers how many.
-///
-/// # Errors
-/// The database.
-pub async fn calls_prune(state: &AppState) -> anyhow::Result<u64> {
-    let days = state.settings.get().usage_retention_days.unwrap_or(state.config.limits.usage_retention_days);
-    Ok(usage::prune(&state.db, state.clock.now(), days).await?)
-}
-
-async fn padron_fetch(state: AppState, stop: CancellationToken) {
-    while !stopped(PADRON_FETCH_LOOK, &stop).await {
-        // By one node; who begins to lead does not ask again what another one asked this morning.
-        match padron_history::latest(&state.db, "fetch").await {
-            _ if !state.nodes.leads() => continue,
-            Ok(Some(at)) if state.clock.now() - at < PADRON_FETCH_EVERY => continue,
-            Ok(_) => {}
-            Err(error) => {
-                tracing::warn!(%error, "when the listing of taxpayers was fetched last is not known");
-                continue;
-            }
-        }
-        if let Err(error) = commands::padron::fetch_and_import(&state.config, &state.db, &state.clock, &state.padron_imports).await {
-            tracing::error!(error = format!("{error:#}"), "the listing of taxpayers could not be fetched; the active one stays");
-        }
-    }
-}
-
-/// Waits; true when the service stops meanwhile.
-async fn stopped(wait: Duration, stop: &CancellationToken) -> bool {
-    tokio::select! {
-        () = tokio::time::sleep(wait) => false,
-        () = stop.cancelled() => true,
     }
 }

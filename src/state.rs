@@ -20,7 +20,7 @@ use crate::domain::lanes::{LaneSettings, Lanes};
 use crate::domain::limits::{LimitSettings, Limits, SharedCounters};
 use crate::domain::mail::Mail;
 use crate::domain::news::News;
-use crate::domain::nodes::Nodes;
+use crate::domain::nodes::{Nodes, process_name};
 use crate::domain::oauth::OAuth;
 use crate::domain::odoo_keys::{KeyParts, OdooKeys};
 use crate::domain::operations::Operations;
@@ -130,7 +130,7 @@ impl AppState {
         let users = Users::new(db.clone(), vault.clone(), clock.clone(), user_settings(&config))?;
         let connections =
             Connections::new(tenants.clone(), addresses(&config), odoo_limits(&config), Lanes::new(lane_settings(limits)), limits.connections_max, limits.connection_idle_s);
-        let nodes = Nodes::new(db.clone(), clock.clone(), node_name());
+        let nodes = Nodes::new(db.clone(), clock.clone(), process_name());
         let shared = config.redis_url().map(|url| SharedCounters::new(url, Duration::from_millis(limits.redis_timeout_ms))).transpose()?;
         let reads = match config.database_read_url() {
             Some(replica) => ReadSide::with_replica(db, replica, limits.database_connections_max, limits.replica_behind_s_max).await?,
@@ -234,12 +234,6 @@ impl AppState {
     pub async fn database_answers(&self, within: Duration) -> bool {
         matches!(tokio::time::timeout(within, db::answers(&self.db)).await, Ok(true))
     }
-}
-
-/// What this process calls itself among the nodes: its machine and its number there.
-fn node_name() -> String {
-    let machine = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
-    format!("{}:{}", machine.trim(), std::process::id())
 }
 
 /// Opens the padrón's folder, making it if missing.

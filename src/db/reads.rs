@@ -11,6 +11,8 @@ use secrecy::{ExposeSecret, SecretString};
 
 /// The longest wait for a connection to the replica, and for its word on how far it is.
 const PATIENCE: Duration = Duration::from_secs(2);
+/// The longest wait for the replica's answer to a report: some take a tenth of a second.
+const ANSWER: Duration = Duration::from_secs(5);
 
 /// A database and its replica, for reading. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -89,7 +91,8 @@ impl ReadSide {
     /// Asks the replica, and the database where it fails: it went away, or took a row away while it was read.
     async fn ask<T>(&self, statement: Statement, how: impl AsyncFn(&DatabaseConnection, Statement) -> Result<T, DbErr>) -> Result<T, DbErr> {
         if let Some(replica) = self.near() {
-            match how(&replica.db, statement.clone()).await {
+            let late = || DbErr::Custom("no answer in time".to_owned());
+            match tokio::time::timeout(ANSWER, how(&replica.db, statement.clone())).await.unwrap_or_else(|_| Err(late())) {
                 Ok(answer) => return Ok(answer),
                 Err(error) => {
                     // Until it is looked at again.

@@ -10,7 +10,7 @@ use chrono::{DateTime, Duration, Utc};
 use sea_orm::sea_query::{Expr, Func, Order};
 use sea_orm::{ColumnTrait, DatabaseConnection, DbErr, EntityTrait, QueryFilter, QueryOrder, QuerySelect};
 
-use super::limits::Refused;
+use super::limits::{AHEAD_MICROS, Refused};
 use super::usage::Outcome;
 use crate::db::entities::{operations, tool_usage};
 use crate::ids::TenantId;
@@ -137,8 +137,9 @@ fn take(due: &mut i64, per_hour: u32, nodes: u32, now: DateTime<Utc>) -> Result<
     let Some(step) = step(per_hour) else { return Err(Refused::NONE) };
     // Each of several nodes has its share of what the hour allows.
     let step = step.saturating_mul(i64::from(nodes)).min(HOUR_MICROS);
-    // More than an hour is never owed: the clock was set back. It must not lock a tool until it has caught up, so the count begins anew.
-    if *due > now + HOUR_MICROS {
+    // More than an hour is owed by another node's clock, if little; else the clock was set back. That must not lock a tool until it has caught up, so the
+    // count begins anew.
+    if *due > now + HOUR_MICROS + AHEAD_MICROS {
         *due = now;
     }
     let next = (*due).max(now) + step;

@@ -8,7 +8,7 @@
 //!
 //! Several nodes count in Redis ([`SharedCounters`]). While it is away, or where there is none, each takes its share, by the number of nodes that live:
 //! of the month's rest as it was last known, with the database asked every other second what the others took; of the hours and the minute likewise.
-//! Nobody is refused because Redis is away, and together they take no more than there was.
+//! Nobody is refused because Redis is away, and together they take no more than there was; of an hour that allows fewer calls than there are nodes each takes one.
 
 use std::num::NonZeroU32;
 use std::sync::Arc;
@@ -21,8 +21,9 @@ use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter};
 use moka::future::Cache;
 use sea_orm::{ColumnTrait, DatabaseConnection, DbErr, PaginatorTrait, QueryFilter};
 
-use self::month::{Month, Told};
-use self::shared::{Away, MonthCall, Rate};
+use self::month::{Account, Month};
+pub(super) use self::shared::AHEAD_MICROS;
+use self::shared::{Away, MonthSaid, Rate};
 pub use self::shared::{SharedCounters, redis_answers};
 use super::hours::{HOUR_MICROS, Hourly, Hours, step};
 use super::nodes::Nodes;
@@ -46,6 +47,8 @@ const HOURS_IDLE: Duration = Duration::from_secs(2 * 3600);
 const REPEATS_MAX: u64 = 100_000;
 const REPEATS_WINDOW_S: i64 = 60;
 const MINUTE_MICROS: i64 = 60_000_000;
+/// Counts of a month in Redis that may end while one is asking.
+const GENERATIONS_MAX: u32 = 4;
 /// Months told to Redis in one go, of those that it was not told of.
 const TOLD_MAX: usize = 1_000;
 
@@ -131,7 +134,7 @@ pub struct Limits {
     hours: Cache<TenantId, Arc<Hours>>,
     repeats: Cache<(TenantId, Call), Arc<Repeat>>,
     months: Cache<(TenantId, i32), Arc<Month>>,
-    months_seen: Arc<AtomicU32>,
+    accounts: Arc<AtomicU32>,
     nodes: Nodes,
     shared: Option<SharedCounters>,
 }
@@ -160,7 +163,7 @@ impl Limits {
             hours: Cache::builder().max_capacity(HOURS_MAX).time_to_idle(HOURS_IDLE).build(),
             repeats: Cache::builder().max_capacity(REPEATS_MAX).time_to_live(Duration::from_secs(REPEATS_WINDOW_S.unsigned_abs())).build(),
             months: Cache::builder().max_capacity(MONTHS_MAX).build(),
-            months_seen: Arc::default(),
+            accounts: Arc::default(),
             nodes,
             shared,
         }
@@ -217,7 +220,11 @@ impl Limits {
                     hours.due_is(what, per_hour, due);
                     return Ok(());
                 }
-                Ok(Rate::Wait(micros)) => return Err(Refused::wait(per_hour, micros)),
+                Ok(Rate::Wait(micros)) => {
+                    let due = now.timestamp_micros() + HOUR_MICROS - step + i64::try_from(micros).unwrap_or_default();
+                    hours.due_is(what, per_hour, due);
+                    return Err(Refused::wait(per_hour, micros));
+                }
                 Err(Away) => {}
             }
         }
@@ -260,13 +267,13 @@ impl Limits {
     pub async fn month_reserve(&self, tenant: &Tenant) -> Result<Result<Reservation, QuotaExhausted>, Arc<DbErr>> {
         let now = self.clock.now();
         let of = billing_month(now);
-        let load = async { Ok::<_, DbErr>(Arc::new(self.month_new(self.month_count(tenant.id, of).await?))) };
+        let load = async { Ok::<_, DbErr>(Arc::new(Month::new(self.month_count(tenant.id, of).await?))) };
         let month = match self.months.try_get_with((tenant.id, of), load).await {
             Ok(month) => month,
             // The month turned while we ran and the database is away: every call of this month has passed here, so the count begins at nothing.
             Err(error) if billing_month(self.began) < of => {
                 tracing::warn!(%error, tenant.id = %tenant.id, "a new month is counted without the database");
-                self.months.get_with((tenant.id, of), async { Arc::new(self.month_new(0)) }).await
+                self.months.get_with((tenant.id, of), async { Arc::new(Month::new(0)) }).await
             }
             Err(error) => return Err(error),
         };
@@ -277,14 +284,13 @@ impl Limits {
     async fn month_take(&self, month: &Month, tenant: &Tenant, of: i32, now: DateTime<Utc>) -> Option<u32> {
         let limit = tenant.plan.calls_per_month;
         if let Some(shared) = &self.shared {
-            let told = month.ask(now);
-            match self.month_tell(shared, month, tenant.id, of, limit, told).await {
-                Ok(said) => return month.said(said),
-                Err(Away) => month.unasked(),
+            let asked = month.ask(now);
+            match self.month_ask(shared, month, (tenant.id, of), limit, asked.account.clone(), now).await {
+                Ok((taken, total)) => return asked.said(taken, total),
+                Err(Away) => drop(asked),
             }
         }
-        let nodes = self.nodes.count();
-        if nodes == 1 {
+        if self.shared.is_none() && !self.nodes.were_several() {
             return month.take_alone(limit);
         }
         if month.look_due(now) {
@@ -293,32 +299,51 @@ impl Limits {
                 Err(error) => tracing::warn!(%error, tenant.id = %tenant.id, "what other nodes took of a month is not known"),
             }
         }
-        month.take_apart(limit, nodes)
+        month.take_apart(limit, self.nodes.count(), now)
     }
 
-    async fn month_tell(&self, shared: &SharedCounters, month: &Month, tenant: TenantId, of: i32, limit: Option<u32>, told: Told) -> Result<shared::MonthSaid, Away> {
-        let Told { taken, released, all, known } = told;
-        let call = |all, known| MonthCall { key: key(tenant, &format!("month:{of}")), limit, me: month.name(), taken, released, all, known };
-        let mut said = shared.month_take(call(all, known)).await?;
-        if said.taken.is_none() {
-            // It was emptied: it is told what was known of everybody.
-            said = shared.month_take(call(true, Some(month.known()))).await?;
+    /// Asks Redis for the last call of that account: whether it was taken, and the calls of the month.
+    async fn month_ask(
+        &self,
+        shared: &SharedCounters,
+        month: &Month,
+        (tenant, of): (TenantId, i32),
+        limit: Option<u32>,
+        account: Account,
+        now: DateTime<Utc>,
+    ) -> Result<(bool, u32), Away> {
+        let (key, mut account, mut counted) = (key(tenant, &format!("month:{of}")), account, None);
+        let name = || format!("{}-{}", self.nodes.short(), self.accounts.fetch_add(1, Ordering::Relaxed));
+        for _ in 0..GENERATIONS_MAX {
+            match shared.month_take(&key, limit, &account, counted).await? {
+                MonthSaid::Taken(total) => {
+                    month.told(&account);
+                    return Ok((true, total));
+                }
+                MonthSaid::Refused(total) => return Ok((false, total)),
+                MonthSaid::Other(generation) => account = month.join(&account.generation, &generation, false, name, now),
+                // It is new, or was emptied.
+                MonthSaid::Nothing => {
+                    let in_database = self.month_count(tenant, of).await.unwrap_or_else(|error| {
+                        tracing::warn!(%error, tenant.id = %tenant, "a month begins in Redis without the database");
+                        month.floor(now)
+                    });
+                    counted = Some(in_database);
+                    account = month.join(&account.generation, &name(), true, name, now);
+                }
+            }
         }
-        if said.taken.is_none() {
-            return Err(Away);
-        }
-        month.told(taken, released);
-        Ok(said)
+        Err(Away)
     }
 
-    /// Tells Redis what it was not told: what was decided while it was away, what was given back. Called every few seconds.
+    /// Tells Redis what it was not told: what was decided while it was away, what was given back. Called every few seconds, and at the end.
     pub async fn tell(&self) {
         let Some(shared) = &self.shared else { return };
-        let untold = self.months.iter().filter_map(|(of, month)| month.untold().map(|told| (of, month, told))).take(TOLD_MAX);
-        for (of, month, told) in untold.collect::<Vec<_>>() {
-            let (tenant, of) = *of;
+        let now = self.clock.now();
+        let untold = self.months.iter().filter_map(|(of, month)| month.untold().map(|account| (*of, month, account))).take(TOLD_MAX);
+        for (of, month, account) in untold.collect::<Vec<_>>() {
             // Without a limit: what was taken was taken.
-            if self.month_tell(shared, &month, tenant, of, None, told).await.is_err() {
+            if self.month_ask(shared, &month, of, None, account, now).await.is_err() {
                 return;
             }
         }
@@ -359,10 +384,6 @@ impl Limits {
             }))
         };
         self.hours.get_with(tenant, load).await
-    }
-
-    fn month_new(&self, counted: u32) -> Month {
-        Month::new(counted, format!("{}-{}", self.nodes.short(), self.months_seen.fetch_add(1, Ordering::Relaxed)))
     }
 
     async fn month_count(&self, tenant: TenantId, month: i32) -> Result<u32, DbErr> {

@@ -5,10 +5,11 @@
 use std::time::Duration;
 
 use futures::FutureExt;
-use sea_orm::sqlx::postgres::{PgListener, PgNotification};
+use sea_orm::sqlx::postgres::{PgListener, PgNotification, PgPoolOptions};
 use sea_orm::{ConnectionTrait, DatabaseConnection, DbBackend, DbErr, Statement, sqlx};
 use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
+use tokio::time::MissedTickBehavior;
 
 use super::changes::ChangeWatch;
 use super::nodes::Nodes;
@@ -78,7 +79,10 @@ impl News {
 
     /// Until the connection ends.
     async fn listen(&self, watched: &mpsc::Sender<()>) -> Result<(), sqlx::Error> {
-        let mut listener = PgListener::connect_with(self.db.get_postgres_connection_pool()).await?;
+        // A connection of its own: the pool's are for questions.
+        let options = self.db.get_postgres_connection_pool().connect_options();
+        let own = PgPoolOptions::new().max_connections(1).connect_with((*options).clone()).await?;
+        let mut listener = PgListener::connect_with(&own).await?;
         listener.eager_reconnect(false);
         listener.listen_all([CHANGES, WATCH, CALLS]).await?;
         // What was said while nobody listened.
@@ -125,10 +129,12 @@ impl News {
     async fn tell(&self, mut is_watched: mpsc::Receiver<()>) {
         let mut own: Option<LiveCalls> = None;
         let mut until = instant();
+        let mut again = tokio::time::interval(WATCH_EVERY);
+        again.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tokio::select! {
                 () = self.usage.live_begun() => self.say_watching().await,
-                () = tokio::time::sleep(WATCH_EVERY) => {
+                _ = again.tick() => {
                     if self.usage.live_people() > 0 {
                         self.say_watching().await;
                     }

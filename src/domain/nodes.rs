@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use sea_orm::sqlx::{self, Connection, PgConnection};
-use sea_orm::{ColumnTrait, ConnectionTrait, DatabaseConnection, DbBackend, DbErr, EntityTrait, QueryFilter, QueryOrder, Statement};
+use sea_orm::{ColumnTrait, ConnectionTrait, DatabaseConnection, DbBackend, DbErr, EntityTrait, QueryFilter, QueryOrder, QuerySelect, Statement};
 use uuid::Uuid;
 
 use crate::clock::Clock;
@@ -22,8 +22,8 @@ pub const SILENT_S_MAX: i64 = 10;
 const KEPT_S: i64 = 86_400;
 /// The lock of the leader: any number that nobody else uses.
 const LEADER: i64 = 0x64_75_6e_65_74_01;
-/// The longest time for a question to the leader's own connection.
-const LEADER_WITHIN: Duration = Duration::from_secs(3);
+/// The longest time for saying that one lives, and for a question on the leader's own connection.
+const WITHIN: Duration = Duration::from_secs(3);
 
 /// This node among the others. Cheap to clone.
 #[derive(Clone)]
@@ -38,6 +38,7 @@ struct Inner {
     db: DatabaseConnection,
     clock: Clock,
     count: AtomicU32,
+    several: AtomicBool,
     leads: AtomicBool,
     /// The connection on which the leader's lock is asked for, and hangs.
     held: Mutex<Option<PgConnection>>,
@@ -50,7 +51,7 @@ impl Nodes {
         let id = Uuid::now_v7();
         let alone = db.get_database_backend() != DbBackend::Postgres;
         let short = id.simple().to_string().split_off(20);
-        let inner = Inner { id, short, name, db, clock, count: AtomicU32::new(1), leads: AtomicBool::new(alone), held: Mutex::default() };
+        let inner = Inner { id, short, name, db, clock, count: AtomicU32::new(1), several: AtomicBool::new(false), leads: AtomicBool::new(alone), held: Mutex::default() };
         Self { inner: Arc::new(inner) }
     }
 
@@ -70,6 +71,12 @@ impl Nodes {
     #[must_use]
     pub fn count(&self) -> u32 {
         self.inner.count.load(Ordering::Relaxed)
+    }
+
+    /// Whether there were others at any time since the start: then the database has calls that this one does not know of.
+    #[must_use]
+    pub fn were_several(&self) -> bool {
+        self.inner.several.load(Ordering::Relaxed)
     }
 
     /// Whether this one does what is done once.
@@ -92,16 +99,33 @@ impl Nodes {
         if !self.may_be_several() {
             return Ok(());
         }
-        let beaten = self.tell().await;
+        let late = || DbErr::Custom("the database does not answer in time".to_owned());
+        let beaten = tokio::time::timeout(WITHIN, self.tell()).await.unwrap_or_else(|_| Err(late()));
         let leads = beaten.is_ok() && self.lead().await;
         if self.inner.leads.swap(leads, Ordering::Relaxed) != leads {
             tracing::info!(node = self.short(), "{}", if leads { "this node leads" } else { "this node does not lead any more" });
         }
         let living = beaten?;
+        if living > 1 {
+            self.inner.several.store(true, Ordering::Relaxed);
+        }
         if self.inner.count.swap(living, Ordering::Relaxed) != living {
             tracing::info!(nodes = living, "nodes that serve from this database");
         }
         Ok(())
+    }
+
+    /// Forgets those of this machine that were killed and so could not say that they end; for the start.
+    ///
+    /// # Errors
+    /// The database.
+    pub async fn begin(&self) -> Result<(), DbErr> {
+        if !self.may_be_several() {
+            return Ok(());
+        }
+        let rows: Vec<(Uuid, String)> = nodes::Entity::find().select_only().columns([nodes::Column::Id, nodes::Column::Name]).into_tuple().all(&self.inner.db).await?;
+        let dead: Vec<Uuid> = rows.into_iter().filter(|(_, name)| ended(&self.inner.name, name)).map(|(id, _)| id).collect();
+        nodes::Entity::delete_many().filter(nodes::Column::Id.is_in(dead)).exec(&self.inner.db).await.map(|_| ())
     }
 
     /// Says that it ends: the others need not find out. Never fails: they would find out.
@@ -112,7 +136,7 @@ impl Nodes {
         self.inner.leads.store(false, Ordering::Relaxed);
         let held = self.held().take();
         if let Some(held) = held {
-            drop(tokio::time::timeout(LEADER_WITHIN, held.close()).await);
+            drop(tokio::time::timeout(WITHIN, held.close()).await);
         }
         if let Err(error) = nodes::Entity::delete_by_id(self.inner.id).exec(&self.inner.db).await {
             tracing::warn!(%error, "the other nodes were not told that this one ends");
@@ -166,7 +190,7 @@ impl Nodes {
             let (got,): (bool,) = sqlx::query_as("select pg_try_advisory_lock($1)").bind(LEADER).fetch_one(&mut connection).await?;
             Ok::<_, sqlx::Error>((connection, got))
         };
-        match tokio::time::timeout(LEADER_WITHIN, ask).await {
+        match tokio::time::timeout(WITHIN, ask).await {
             Ok(Ok((connection, leads))) => {
                 *self.held() = Some(connection);
                 return leads;
@@ -191,8 +215,54 @@ impl Nodes {
     }
 }
 
+/// What this process calls itself among the nodes: its machine, its number there, and when that number began (ticks since the machine did), since
+/// numbers are given again.
+#[must_use]
+pub fn process_name() -> String {
+    let machine = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    let pid = std::process::id().to_string();
+    let began = began(&pid).unwrap_or_default();
+    format!("{}:{pid}:{began}", machine.trim())
+}
+
+/// Whether a process of that name was of this machine, and is there no more.
+fn ended(own: &str, name: &str) -> bool {
+    let parts = |name: &str| {
+        let mut parts = name.rsplitn(3, ':').map(str::to_owned);
+        Some((parts.next()?, parts.next()?, parts.next()?))
+    };
+    match (parts(own), parts(name)) {
+        (Some((.., here)), Some((begun, pid, machine))) => machine == here && began(&pid).as_ref() != Some(&begun),
+        _ => false,
+    }
+}
+
+/// When a process began: the 22nd field of its `stat`, counted behind its name, which may hold blanks.
+fn began(pid: &str) -> Option<String> {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    stat.rsplit_once(')')?.1.split_whitespace().nth(19).map(str::to_owned)
+}
+
 impl std::fmt::Debug for Nodes {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Nodes").field("id", &self.inner.id).field("count", &self.count()).field("leads", &self.leads()).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_process_that_is_gone_is_known_by_its_beginning() {
+        let own = process_name();
+        let (rest, began) = own.rsplit_once(':').unwrap();
+        let (machine, _) = rest.rsplit_once(':').unwrap();
+        assert!(began.parse::<u64>().unwrap() > 0, "{own}");
+        for (name, is) in
+            [(own.as_str(), false), (&format!("{rest}:1"), true), (&format!("{machine}:4194999:1"), true), ("elsewhere:4194999:1", false), ("", false), ("a:b", false)]
+        {
+            assert_eq!(ended(&own, name), is, "{name}");
+        }
     }
 }

@@ -18,7 +18,7 @@ use migration::{Migrator, MigratorTrait};
 use sea_orm::{ConnectionTrait, DatabaseConnection, EntityTrait, IntoActiveModel, QueryOrder, Statement, TransactionTrait};
 
 use crate::support::calls::call;
-use crate::support::{Backend, TestApp, VAULT_KEY, backends, database};
+use crate::support::{Backend, TestApp, VAULT_KEY, backends, database, until};
 
 /// The migration that parts the table.
 const BY_MONTH: &str = "m20261128_000051_usage_by_month";
@@ -109,7 +109,14 @@ async fn a_straggler_of_a_month_that_is_over_is_stored() {
         let tenant = app.tenant("Uno").await;
         let old = call(tenant.id, "2026-02-03T12:00:00Z");
         app.made(&[old.clone(), call(tenant.id, "2026-11-03T12:00:00Z")]).await;
-        assert_eq!(prune(&app.state.db, app.clock.now(), 90).await.unwrap(), 1);
+        // It gives up where somebody reads the part at that moment, as the database's own upkeep may.
+        let pruned = std::cell::Cell::new(0);
+        until("the old month is gone", || async {
+            pruned.set(prune(&app.state.db, app.clock.now(), 90).await.unwrap_or_default());
+            pruned.get() > 0
+        })
+        .await;
+        assert_eq!(pruned.get(), 1);
         app.made(&[UsageRecord { id: UsageId::new(), ..old.clone() }, UsageRecord { id: UsageId::new(), ..call(tenant.id, "2026-11-03T13:00:00Z") }]).await;
         assert_eq!((rows(&app.state.db).await.len(), summed(&app.state.db).await), (3, (4, 4)));
         assert!(!app.folder.path().join("journal").join("refused.txt").exists());

@@ -11,7 +11,7 @@ use redis::aio::{ConnectionManager, ConnectionManagerConfig};
 use redis::{FromRedisValue, Script, ScriptInvocation};
 use secrecy::{ExposeSecret, SecretString};
 
-use super::month::Known;
+use super::month::Account;
 use crate::clock::instant;
 
 /// A server that is away is asked again after so long, by one call.
@@ -19,12 +19,15 @@ const PAUSE: Duration = Duration::from_millis(500);
 /// Questions that may wait to be sent on the one connection.
 const QUEUED_MAX: usize = 4_096;
 
+/// The clocks of two nodes never differ by so much, microseconds; `dunet check` says so long before.
+pub(in crate::domain) const AHEAD_MICROS: i64 = 300_000_000;
+
 /// One number per key: the instant at which everything taken is paid for (generic cell rate algorithm). What the node knows goes along, so that a
-/// server that was emptied is no amnesty. Times are microseconds: too large for Lua's own way to write a number.
+/// server that was emptied is no amnesty. More than the window is owed where clocks differ, which is no reason to begin anew, unless it is very much. Times are microseconds: too large for Lua's own way to write a number.
 const RATE: &str = r"
 local now, step, window = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])
 local due = math.max(tonumber(redis.call('GET', KEYS[1]) or '0'), tonumber(ARGV[4]))
-if due > now + window then due = now end
+if due > now + window + tonumber(ARGV[5]) then due = now end
 local next = math.max(due, now) + step
 if next - now > window then return {0, next - now - window} end
 redis.call('SET', KEYS[1], string.format('%.0f', next), 'PX', math.ceil((next - now) / 1000) + 1000)
@@ -36,37 +39,32 @@ local count = redis.call('INCR', KEYS[1])
 if count == 1 then redis.call('PEXPIRE', KEYS[1], ARGV[1]) end
 return {count, redis.call('PTTL', KEYS[1])}";
 
-/// A month: what there was before (`b`), and for each process's ledger what it took (`t:`) and gave back (`r:`). All three only grow, so that the same news told
-/// twice, or late, or from another's memory, changes nothing. The two of a process are written together, or neither: what was given back of a call that
-/// is not in the one must not be in the other. Answers -1 where the key is gone and nothing was told to make it anew.
+/// A month: what the database counted when the count began (`b`), and for each account what it took (`t:`) and gave back (`r:`), which only grow: the same
+/// news told twice, or late, changes nothing. The two of an account are written together, or neither: what was given back of a call that is not in the
+/// one must not be in the other. A count has a generation (`g`): who comes with another one is told so (-2), who comes to none that something is missing
+/// (-1), which is what the database counts (`ARGV[7]`).
 const MONTH: &str = r"
-local key, limit, me = KEYS[1], tonumber(ARGV[1]), ARGV[3]
-local taken, floor = tonumber(ARGV[4]), tonumber(ARGV[7])
-if floor < 0 and redis.call('EXISTS', key) == 0 then return {-1, 0} end
-local function raise(field, value)
-  if value > tonumber(redis.call('HGET', key, field) or '-1') then redis.call('HSET', key, field, value) end
+local key, limit, me, generation = KEYS[1], tonumber(ARGV[1]), ARGV[3], ARGV[6]
+local begun = redis.call('HGET', key, 'g')
+if not begun then
+  if ARGV[7] == '' then return {-1, 0, ''} end
+  redis.call('HSET', key, 'g', generation, 'b', ARGV[7])
+  begun = generation
 end
-for i = 8, #ARGV, 2 do raise(ARGV[i], tonumber(ARGV[i + 1])) end
+if begun ~= generation then return {-2, 0, begun} end
 local all, total = redis.call('HGETALL', key), 0
 for i = 1, #all, 2 do
-  local value = tonumber(all[i + 1])
-  if string.sub(all[i], 1, 2) == 'r:' then total = total - value else total = total + value end
-end
-if floor > total then
-  redis.call('HINCRBY', key, 'b', floor - total)
-  total = floor
+  local kind, value = string.sub(all[i], 1, 1), tonumber(all[i + 1])
+  if kind == 'r' then total = total - value elseif kind ~= 'g' then total = total + value end
 end
 local t, r = 't:' .. me, 'r:' .. me
-local before = {tonumber(redis.call('HGET', key, t) or '0'), tonumber(redis.call('HGET', key, r) or '0')}
-local now = {math.max(taken, before[1]), math.max(tonumber(ARGV[5]), before[2])}
-total = total + now[1] - before[1] - now[2] + before[2]
-if limit >= 0 and total > limit then return {0, total} end
-redis.call('HSET', key, t, now[1], r, now[2])
+local taken, released = tonumber(redis.call('HGET', key, t) or '0'), tonumber(redis.call('HGET', key, r) or '0')
+local taken_now, released_now = math.max(tonumber(ARGV[4]), taken), math.max(tonumber(ARGV[5]), released)
+total = total + taken_now - taken - released_now + released
+if limit >= 0 and total > limit then return {0, total, begun} end
+redis.call('HSET', key, t, taken_now, r, released_now)
 redis.call('EXPIRE', key, ARGV[2])
-if ARGV[6] == '0' then return {1, total} end
-local answer = {1, total}
-for _, word in ipairs(redis.call('HGETALL', key)) do table.insert(answer, word) end
-return answer";
+return {1, total, begun}";
 
 /// A month is forgotten so long after its last call, seconds.
 const MONTH_KEPT_S: u32 = 40 * 86_400;
@@ -102,32 +100,17 @@ pub(super) enum Rate {
     Wait(u64),
 }
 
-/// A call of a month, as the node counts it.
-pub(super) struct MonthCall<'a> {
-    /// Of whom, and when.
-    pub(super) key: String,
-    /// The plan's; none is unlimited.
-    pub(super) limit: Option<u32>,
-    /// The ledger that it is taken into.
-    pub(super) me: &'a str,
-    /// Taken into that ledger, this one included, and given back.
-    pub(super) taken: u32,
-    pub(super) released: u32,
-    /// Whether to tell what all processes took.
-    pub(super) all: bool,
-    /// What is known here, to make the key anew or to raise it.
-    pub(super) known: Option<Known>,
-}
-
 /// What a month said.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct MonthSaid {
-    /// Whether the call was taken; none when the server knows nothing of the month.
-    pub(super) taken: Option<bool>,
-    /// Calls of the month, by all nodes; of a refused call with itself.
-    pub(super) total: u32,
-    /// What all processes took and gave back, when asked for.
-    pub(super) all: Vec<(String, u32)>,
+pub(super) enum MonthSaid {
+    /// The call was taken; calls of the month, by all nodes.
+    Taken(u32),
+    /// It was not; with it there would be so many.
+    Refused(u32),
+    /// The count is another generation's.
+    Other(String),
+    /// There is no count: it begins with what the database counts.
+    Nothing,
 }
 
 impl SharedCounters {
@@ -166,7 +149,7 @@ impl SharedCounters {
     /// One more of a rate: `step` and `window` in microseconds; `known` is what the node believes of it.
     pub(super) async fn rate_take(&self, key: String, now: i64, step: i64, window: i64, known: i64) -> Result<Rate, Away> {
         let mut call = self.inner.rate.prepare_invoke();
-        call.key(key).arg(now).arg(step).arg(window).arg(known);
+        call.key(key).arg(now).arg(step).arg(window).arg(known).arg(AHEAD_MICROS);
         let (taken, number): (u8, i64) = self.ask(&call).await?;
         Ok(if taken == 1 { Rate::Taken(number) } else { Rate::Wait(u64::try_from(number).unwrap_or_default()) })
     }
@@ -179,23 +162,20 @@ impl SharedCounters {
         Ok((count, u64::try_from(rest_ms).unwrap_or(window_ms)))
     }
 
-    /// One more call of a month.
-    pub(super) async fn month_take(&self, month: MonthCall<'_>) -> Result<MonthSaid, Away> {
+    /// One more call of a month, of a limit (none is unlimited), taken into that account; `counted` begins a count where there is none.
+    pub(super) async fn month_take(&self, key: &str, limit: Option<u32>, account: &Account, counted: Option<u32>) -> Result<MonthSaid, Away> {
+        let Account { generation, name, taken, released } = account;
         let mut call = self.inner.month.prepare_invoke();
-        call.key(month.key).arg(month.limit.map_or(-1, i64::from)).arg(MONTH_KEPT_S).arg(month.me).arg(month.taken).arg(month.released).arg(u8::from(month.all));
-        match month.known {
-            None => {
-                call.arg(-1);
-            }
-            Some((floor, fields)) => {
-                call.arg(floor);
-                for (field, value) in fields {
-                    call.arg(field).arg(value);
-                }
-            }
-        }
-        let said: Vec<redis::Value> = self.ask(&call).await?;
-        month_said(&said).ok_or(Away)
+        call.key(key).arg(limit.map_or(-1, i64::from)).arg(MONTH_KEPT_S).arg(name).arg(taken).arg(released).arg(generation);
+        call.arg(counted.map(|counted| counted.to_string()).unwrap_or_default());
+        let (state, total, begun): (i8, i64, String) = self.ask(&call).await?;
+        let total = u32::try_from(total).unwrap_or_default();
+        Ok(match state {
+            1 => MonthSaid::Taken(total),
+            0 => MonthSaid::Refused(total),
+            -2 => MonthSaid::Other(begun),
+            _ => MonthSaid::Nothing,
+        })
     }
 
     async fn ask<T: FromRedisValue>(&self, call: &ScriptInvocation<'_>) -> Result<T, Away> {
@@ -272,16 +252,4 @@ fn client(url: &SecretString) -> anyhow::Result<redis::Client> {
 
 fn pause_ms() -> u64 {
     u64::try_from(PAUSE.as_millis()).unwrap_or(u64::MAX)
-}
-
-fn month_said(said: &[redis::Value]) -> Option<MonthSaid> {
-    let number = |value: &redis::Value| i64::from_redis_value_ref(value).ok();
-    let [state, total, rest @ ..] = said else { return None };
-    let taken = match number(state)? {
-        1 => Some(true),
-        0 => Some(false),
-        _ => None,
-    };
-    let all = rest.chunks_exact(2).filter_map(|pair| Some((String::from_redis_value_ref(&pair[0]).ok()?, u32::try_from(number(&pair[1])?).ok()?))).collect();
-    Some(MonthSaid { taken, total: u32::try_from(number(total)?).unwrap_or_default(), all })
 }
