@@ -215,12 +215,13 @@ async fn nodes_without_redis_share_what_there_is() {
     let tenant = one.tenant_on("Gratis", "gratis", ProtocolChoice::Auto).await;
     let clients = [&one.client(&tenant.token), &two.client(&tenant.token)];
     let mut all = answered(clients, 150).await;
-    assert!((QUOTA - 2..=QUOTA).contains(&all), "{all}");
+    // Not over; under by what was held against the limit twice, when it was looked in the midst of it.
+    assert!((QUOTA / 2..=QUOTA).contains(&all), "{all}");
     // What one left, the other may take once the database says so. The clock stands: each look is two seconds later.
-    for _ in 0..3 {
-        one.usage_rows(150).await;
+    for round in 0..6 {
+        one.usage_rows(150 + 40 * round).await;
         one.clock.advance(chrono::Duration::seconds(2));
-        all += answered(clients, 2).await;
+        all += answered(clients, 40).await;
     }
     assert!((QUOTA - 1..=QUOTA).contains(&all), "{all}");
     for app in [one, two] {
