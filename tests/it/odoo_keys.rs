@@ -301,7 +301,7 @@ async fn a_key_renews_itself_where_odoo_lets_it_and_is_never_lost() {
     let (front, url, _server) = Front::start(&person, &key, key_id).await;
     let (app, id) = tenant(&person, &url, &key).await;
     let find = async || app.state.tenants.tenant_find(id).await.unwrap();
-    let care = async || app.state.alerts.care().await.unwrap();
+    let care = async || app.state.alerts.care(&tokio_util::sync::CancellationToken::new()).await.unwrap();
     app.state.odoo_keys.renew_set(&find().await, true, &actor()).await.unwrap();
     care().await;
     assert_eq!((front.asked("/generate"), view(&app, id).await.renew), (0, true), "there is time");

@@ -12,6 +12,7 @@ use sea_orm::sea_query::Expr;
 use sea_orm::{ActiveModelTrait, ColumnTrait, DbErr, EntityTrait, IntoActiveModel, QueryFilter, QueryOrder, QuerySelect, Set, Unchanged};
 use secrecy::SecretString;
 use serde_json::json;
+use tokio_util::sync::CancellationToken;
 
 use super::{KeyError, OdooKeys, Source, mark_of, ours, secret_mark};
 use crate::clock::instant;
@@ -199,21 +200,21 @@ enum Right<'a> {
 }
 
 impl OdooKeys {
-    /// Renews those that their owners want renewed and that end soon; with what came of each that was tried.
+    /// Renews those that their owners want renewed and that end soon; with what came of each that was tried. After `stop` none is begun.
     ///
     /// # Errors
     /// The database.
-    pub async fn renew_due(&self) -> Result<Vec<(TenantId, DateTime<Utc>, Renewal)>, DbErr> {
+    pub async fn renew_due(&self, stop: &CancellationToken) -> Result<Vec<(TenantId, DateTime<Utc>, Renewal)>, DbErr> {
         let now = self.parts.clock.now();
         let rows = odoo_keys::Entity::find().filter(odoo_keys::Column::Renew.eq(true)).filter(odoo_keys::Column::ExpiresAt.gt(now));
         let rows = rows.filter(odoo_keys::Column::ExpiresAt.lte(now + Duration::days(LEFT_DAYS_MAX))).order_by_asc(odoo_keys::Column::ExpiresAt).all(&self.parts.db).await?;
         let mut renewed = Vec::new();
         for row in rows {
             let Some(ends) = row.expires_at.filter(|ends| is_due(&row, *ends, now)) else { continue };
-            if renewed.len() as u64 >= AT_ONCE_MAX {
+            let Some(tenant) = self.fitting(&row, row.client_id.into()).await? else { continue };
+            if renewed.len() as u64 >= AT_ONCE_MAX || stop.is_cancelled() {
                 break;
             }
-            let Some(tenant) = self.fitting(&row, row.client_id.into()).await? else { continue };
             match self.renew(&tenant, By::Itself, &Actor::service()).await {
                 Ok(renewal) if renewal.outcome == Outcome::Busy => {}
                 Ok(renewal) => renewed.push((tenant.id, ends, renewal)),
