@@ -126,14 +126,17 @@ pub(super) async fn parts_ahead(state: &AppState) {
 pub(super) async fn alerts(state: AppState, public_url: Url, stop: CancellationToken) {
     let mut looks: u32 = 0;
     while !stopped(ALERTS, &stop).await {
-        state.alerts.look().await;
+        // A look that is cut is taken again by the next process: what it had not written down it has not told.
+        if stop.run_until_cancelled(state.alerts.look()).await.is_none() {
+            return;
+        }
         if looks.is_multiple_of(KEYS_EVERY_LOOKS)
-            && let Err(error) = state.alerts.care().await
+            && let Err(error) = state.alerts.care(&stop).await
         {
             tracing::warn!(%error, "Odoo keys could not be cared for");
         }
         looks = looks.wrapping_add(1);
-        if let Err(error) = state.alerts.deliver(&public_url).await {
+        if let Err(error) = state.alerts.deliver(&public_url, &stop).await {
             tracing::warn!(%error, "alerts could not be sent");
         }
     }

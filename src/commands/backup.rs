@@ -4,7 +4,6 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use clap::Args;
-use secrecy::SecretString;
 use serde_json::json;
 
 use super::{Out, vault};
@@ -88,14 +87,16 @@ pub(super) async fn restore(args: &RestoreArgs, config: &Config, out: Out) -> an
         return say(out, &format!("{} is whole: {} rows of {} tables, made at {}", args.file.display(), manifest.rows(), manifest.tables.len(), manifest.made_at), &manifest);
     }
     anyhow::ensure!(!in_use(config)?, "a service runs on {}: stop it first (systemctl stop dunet.socket dunet)", config.data_dir.display());
-    let manifest = put_back(config, &config.database_url(), &args.file, args.replace).await?;
-    say(out, &format!("{} rows of {} tables were restored, as they were at {}", manifest.rows(), manifest.tables.len(), manifest.made_at), &manifest)
-}
-
-async fn put_back(config: &Config, database: &SecretString, file: &Path, replace: bool) -> anyhow::Result<Manifest> {
     let vault = vault(config)?;
-    let db = db::connect(database, CONNECTIONS).await?;
-    Ok(backup::restore(&db, &Clock::system(), &vault, file, replace, &Actor::shell()).await?.manifest)
+    let db = db::connect(&config.database_url(), CONNECTIONS).await?;
+    let manifest = backup::restore(&db, &Clock::system(), &vault, &args.file, args.replace, &Actor::shell()).await?.manifest;
+    let text = format!(
+        "{} rows of {} tables were restored, as they were at {}. Odoo keys are not renewed by themselves until their owners say so again",
+        manifest.rows(),
+        manifest.tables.len(),
+        manifest.made_at
+    );
+    say(out, &text, &manifest)
 }
 
 /// `dunet import FILE`.
@@ -118,7 +119,10 @@ pub(super) async fn move_database(args: &MoveArgs, config: &Config, out: Out) ->
     let file = config.data_dir.join(format!("moving-{}.zip", uuid::Uuid::new_v4().simple()));
     let moved = async {
         write(config, &file, None).await.context("reading the old database")?;
-        put_back(config, &target, &file, false).await.context("writing the new database")
+        let vault = vault(config)?;
+        let db = db::connect(&target, CONNECTIONS).await?;
+        let moved = backup::restore_moved(&db, &Clock::system(), &vault, &file, &Actor::shell()).await;
+        moved.map(|restored| restored.manifest).context("writing the new database")
     };
     let moved = moved.await;
     drop(std::fs::remove_file(&file));

@@ -148,6 +148,12 @@ impl<'a> KeyByPassword<'a> {
         }
     }
 
+    /// Who signed in.
+    #[must_use]
+    pub fn uid(&self) -> i64 {
+        self.uid
+    }
+
     /// Makes a key that lasts so many days; the person's password is asked for once more by Odoo.
     ///
     /// # Errors

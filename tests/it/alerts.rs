@@ -25,6 +25,7 @@ use ring::hmac;
 use sea_orm::{ActiveModelTrait, ColumnTrait, ConnectionTrait, EntityTrait, IntoActiveModel, PaginatorTrait, QueryFilter};
 use secrecy::SecretString;
 use serde_json::{Value, json};
+use tokio_util::sync::CancellationToken;
 use url::Url;
 
 use crate::support::api::Program;
@@ -102,7 +103,7 @@ async fn round(app: &TestApp) {
 
 async fn round_of(state: &AppState, base: &str) {
     state.alerts.look().await;
-    state.alerts.deliver(&base.parse::<Url>().unwrap()).await.unwrap();
+    state.alerts.deliver(&base.parse::<Url>().unwrap(), &CancellationToken::new()).await.unwrap();
 }
 
 /// Another process on the same database: a node more, or the same one after a restart.
@@ -276,6 +277,7 @@ async fn a_quota_is_told_at_eighty_and_at_a_hundred_per_cent() {
             used(&app, tenant.id, 130).await;
             round(&app).await;
             assert!(letters(&sink, 1).await[0].body.contains("ha usado las 100 llamadas"));
+            assert_eq!(alerts::Entity::find().filter(alerts::Column::EndedAt.is_null()).count(&app.state.db).await.unwrap(), 0, "they are forgotten some day");
         }
     })
     .await;
@@ -384,6 +386,8 @@ async fn operators_hear_of_an_old_listing_and_of_a_journal_that_grows() {
         round(&app).await;
         let open = alerts::Entity::find().filter(alerts::Column::EndedAt.is_null()).count(&app.state.db).await.unwrap();
         assert!(sink.is_empty().await && open == 0);
+        let told = alerts::Entity::find().one(&app.state.db).await.unwrap().unwrap();
+        assert!(told.mark.ends_with("/padron.old/2026-11-21"), "a node that has the old one still does not tell it again: {told:?}");
 
         // The database takes no usage.
         let tenant = app.tenant("Nova").await;
@@ -398,9 +402,20 @@ async fn operators_hear_of_an_old_listing_and_of_a_journal_that_grows() {
         round(&app).await;
         let letter = letters(&sink, 1).await.remove(0);
         assert!(letter.to == "operador@dunet.do" && letter.body.contains("1 registros"), "{letter:?}");
+        // Another process can deliver. While this one cannot, it is not over.
+        let other = second(&app, &sink.settings()).await;
+        round_of(&other, &app.base).await;
+        app.clock.advance(Duration::minutes(3));
+        round(&app).await;
+        round_of(&other, &app.base).await;
+        assert!(sink.is_empty().await);
         app.state.db.execute_unprepared("alter table away rename to tool_usage").await.unwrap();
         until("the delivery goes on", || async { app.state.usage.backlog().records == 0 && app.state.usage.backlog().delivering }).await;
         round(&app).await;
+        assert!(sink.is_empty().await, "it may fail again at once");
+        // It is over for whoever looks next, as after a restart; once.
+        app.clock.advance(Duration::minutes(3));
+        round_of(&other, &app.base).await;
         round(&app).await;
         assert!(letters(&sink, 1).await[0].body.contains("los recibe otra vez"));
 
@@ -443,7 +458,8 @@ async fn webhooks_are_repeated_signed_anew_and_given_up() {
         app.clock.advance(Duration::minutes(1));
         let other = second(&app, &[]).await;
         let base: Url = app.base.parse().unwrap();
-        let (one, two) = tokio::join!(app.state.alerts.deliver(&base), other.alerts.deliver(&base));
+        let stop = CancellationToken::new();
+        let (one, two) = tokio::join!(app.state.alerts.deliver(&base, &stop), other.alerts.deliver(&base, &stop));
         assert_eq!(one.unwrap() + two.unwrap(), 1, "one of the two sends it");
         let taken = hook.taken();
         assert!(taken.len() == 3 && taken.iter().all(|each| each.id == taken[0].id && each.body == taken[0].body && each.fits(&secret)));

@@ -88,7 +88,7 @@ async fn letters_and_webhooks_arrive_at_software_of_others() {
     let key = format!("/admin/api/clients/{}/odoo/key", tenant.id);
     assert_eq!(program.send(Method::PUT, &key, &json!({ "ends_on": day, "renew": false })).await.status, StatusCode::OK);
     app.state.alerts.look().await;
-    assert_eq!(app.state.alerts.deliver(&app.base.parse().unwrap()).await.unwrap(), 2);
+    assert_eq!(app.state.alerts.deliver(&app.base.parse().unwrap(), &tokio_util::sync::CancellationToken::new()).await.unwrap(), 2);
     let mut came = [receiver.next().await, receiver.next().await];
     came.sort_by_key(|came| came.get("letter").is_none());
     let [letter, webhook] = came;

@@ -6,12 +6,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use dunet::clock::Clock;
+use dunet::db::entities::{alert_deliveries, logs, odoo_keys};
 use dunet::db::{self, schema};
 use dunet::domain::audit::{Actor, chains_verify};
 use dunet::domain::backup::{self, Manifest};
 use dunet::domain::vault::Vault;
+use dunet::ids::TenantId;
 use migration::{Migrator, MigratorTrait};
-use sea_orm::{ConnectionTrait, DatabaseConnection, Statement};
+use sea_orm::{ColumnTrait, ConnectionTrait, DatabaseConnection, EntityTrait, IntoActiveModel, QueryFilter, Statement};
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Value, json};
 use zip::write::SimpleFileOptions;
@@ -41,6 +43,39 @@ fn sums(manifest: &Manifest) -> Vec<(String, u64, String)> {
 
 fn rows(manifest: &Manifest, table: &str) -> u64 {
     manifest.tables.iter().find(|found| found.name == table).unwrap().rows
+}
+
+/// Its Odoo key is renewed by itself, the one before is not revoked yet, and a letter waits.
+async fn renewing(app: &TestApp, tenant: TenantId) {
+    let found = app.state.tenants.tenant_find(tenant).await.unwrap();
+    app.state.odoo_keys.renew_set(&found, true, &Actor::shell()).await.unwrap();
+    let db = &app.state.db;
+    db.execute_unprepared("update odoo_keys set old_sealed = 'v1:x'").await.unwrap();
+    let row = alert_deliveries::Model {
+        id: uuid::Uuid::now_v7(),
+        client_id: Some(tenant.uuid()),
+        owner: tenant.uuid(),
+        channel: "webhook".to_owned(),
+        user_id: None,
+        kind: "odoo.down".to_owned(),
+        facts: None,
+        state: "waiting".to_owned(),
+        attempts: 1,
+        due_at: app.clock.now(),
+        status: None,
+        cause: None,
+        created_at: app.clock.now(),
+        ended_at: None,
+    };
+    alert_deliveries::Entity::insert(row.into_active_model()).exec_without_returning(db).await.unwrap();
+}
+
+/// Nothing of that goes on in a copy.
+async fn assert_quiet(db: &DatabaseConnection) {
+    let key = odoo_keys::Entity::find().one(db).await.unwrap().unwrap();
+    assert!(!key.renew && key.old_sealed.is_none() && !key.secret_mark.is_empty(), "{key:?}");
+    let letter = alert_deliveries::Entity::find().one(db).await.unwrap().unwrap();
+    assert!(letter.state == "given_up" && letter.ended_at.is_some(), "{letter:?}");
 }
 
 /// The drill of the runbook.
@@ -108,7 +143,8 @@ async fn what_is_backed_up_under_load_works_elsewhere() {
 async fn a_restore_that_is_refused_changes_nothing() {
     for backend in backends() {
         let mut app = TestApp::start(backend, &[]).await;
-        let _tenant = app.tenant("Ferretería Nova").await;
+        let tenant = app.tenant("Ferretería Nova").await;
+        renewing(&app, tenant.id).await;
         app.stop().await;
         let folder = app.folder.path().to_path_buf();
         let file = folder.join("copy.zip");
@@ -153,6 +189,9 @@ async fn a_restore_that_is_refused_changes_nothing() {
         restored(&app.database_url, &file, true).await.unwrap();
         assert_eq!(number(&app.state.db, "select count(*) as n from clients where name = 'Ferretería Nova'").await, 1);
         assert_eq!(number(&app.state.db, "select count(*) as n from logs where action = 'database.restore'").await, 1);
+        assert_quiet(&app.state.db).await;
+        let told = logs::Entity::find().filter(logs::Column::Action.eq("database.restore")).one(&app.state.db).await.unwrap().unwrap();
+        assert_eq!(told.after.unwrap()["odoo_key_renewals_off"], json!([tenant.id]));
     }
 }
 
@@ -207,6 +246,7 @@ async fn a_tenant_moves_to_another_service() {
             app.client(&tenant.token).call("buscar_cliente", json!({ "consulta": "Costa" })).await;
         }
         app.usage_rows(2).await;
+        renewing(&app, nova.id).await;
         let file = app.folder.path().join("nova.zip");
         let manifest = backup::backup(&app.state.db, &app.clock, &file, Some(nova.id)).await.unwrap();
         assert_eq!((rows(&manifest, "clients"), rows(&manifest, "api_tokens"), rows(&manifest, "tool_usage")), (1, 1, 1));
@@ -228,6 +268,7 @@ async fn a_tenant_moves_to_another_service() {
         assert_eq!(number(db, "select count(*) as n from clients").await, 1);
         backup::tenant_import(db, &other.clock, &vault(), &file, &Actor::shell()).await.unwrap();
         assert_eq!(number(db, everybody).await, 2, "everybody's sums have its call");
+        assert_quiet(db).await;
         assert!(chains_verify(db).await.unwrap().1.is_empty());
         let found = other.client(&nova.token).call("buscar_cliente", json!({ "consulta": "Costa" })).await;
         assert!(found["clientes"].is_array(), "{found}");

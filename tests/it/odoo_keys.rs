@@ -177,6 +177,17 @@ async fn odoo_tells_when_a_key_ends_and_its_owner_renews_it_with_a_password() {
     app.state.odoo_keys.typed(&find().await, Some(day), &actor()).await.unwrap();
     app.state.odoo_keys.ask(&find().await).await.unwrap();
     assert_eq!((view(&app, id).await.source, view(&app, id).await.days_left), (Source::Typed, Some(4)), "what an owner typed stays");
+
+    // The key has ended in Odoo: the password makes another one all the same.
+    let config = person.config(PASSWORD);
+    let mut session = KeyByPassword::sign_in(&config, &password).await.unwrap();
+    for key in session.keys().await.unwrap() {
+        session.remove(&password, key.id).await.unwrap();
+    }
+    app.state.connections.forget(id);
+    assert!(!person.works(&key_now(&app, id).await).await);
+    let renewed = app.state.odoo_keys.renew(&find().await, By::Password(&password), &actor()).await.unwrap();
+    assert!(renewed.outcome.is_renewed() && person.works(&key_now(&app, id).await).await, "{renewed:?}");
     person.gone().await;
 }
 
@@ -290,7 +301,7 @@ async fn a_key_renews_itself_where_odoo_lets_it_and_is_never_lost() {
     let (front, url, _server) = Front::start(&person, &key, key_id).await;
     let (app, id) = tenant(&person, &url, &key).await;
     let find = async || app.state.tenants.tenant_find(id).await.unwrap();
-    let care = async || app.state.alerts.care().await.unwrap();
+    let care = async || app.state.alerts.care(&tokio_util::sync::CancellationToken::new()).await.unwrap();
     app.state.odoo_keys.renew_set(&find().await, true, &actor()).await.unwrap();
     care().await;
     assert_eq!((front.asked("/generate"), view(&app, id).await.renew), (0, true), "there is time");
@@ -350,6 +361,13 @@ async fn a_key_renews_itself_where_odoo_lets_it_and_is_never_lost() {
     let stale = find().await;
     let edit = TenantEdit { odoo_secret: Some(new.clone()), ..TenantEdit::default() };
     app.state.tenants.tenant_edit(id, edit, &actor()).await.unwrap();
+    // What Odoo tells of the key before is not taken for this one's, and takes back nothing.
+    app.state.odoo_keys.renew_set(&find().await, false, &actor()).await.unwrap();
+    let day = (app.clock.now() + Duration::days(5)).date_naive();
+    app.state.odoo_keys.typed(&find().await, Some(day), &actor()).await.unwrap();
+    app.state.odoo_keys.ask(&stale).await.unwrap();
+    let kept = view(&app, id).await;
+    assert_eq!((kept.source, kept.days_left, kept.renew), (Source::Typed, Some(4), false));
     let outcome = app.state.odoo_keys.renew(&stale, By::Itself, &actor()).await.unwrap().outcome;
     assert_eq!(outcome, Outcome::Edited);
     assert_eq!(key_now(&app, id).await.expose_secret(), new.expose_secret());

@@ -10,6 +10,7 @@ use chrono::{DateTime, Utc};
 use sea_orm::sea_query::OnConflict;
 use sea_orm::{ColumnTrait, DatabaseConnection, DatabaseTransaction, DbErr, EntityTrait, IntoActiveModel, QueryFilter, QueryOrder, QuerySelect};
 use serde_json::Value;
+use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use super::connections::Connections;
@@ -139,6 +140,11 @@ impl Kind {
             Self::JournalBack => "alert_journal_back",
             Self::Test => "alert_test",
         }
+    }
+
+    /// Whether it is over when it is told: of an event or a period there is no end to look for. Its mark stays, so that it is told once.
+    fn is_over_at_once(self) -> bool {
+        matches!(self, Self::KeyRenewed | Self::KeyNotRenewed | Self::QuotaNear | Self::QuotaReached)
     }
 
     /// What it is switched off with; none cannot be.
@@ -302,14 +308,18 @@ impl Alerts {
     }
 
     /// Cares for the tenants' Odoo keys: asks when they end, renews those that are to be renewed, revokes their predecessors, and tells what came of it.
+    /// After `stop` nothing is begun, and only a renewal that is under way is waited for: it must not end half-way.
     ///
     /// # Errors
     /// The database; what was not done is done next time.
-    pub async fn care(&self) -> Result<(), DbErr> {
+    pub async fn care(&self, stop: &CancellationToken) -> Result<(), DbErr> {
         let keys = &self.parts.odoo_keys;
-        keys.revoke_due().await?;
-        keys.ask_due().await?;
-        for (tenant, ended_at, renewal) in keys.renew_due().await? {
+        let asked = async {
+            keys.revoke_due().await?;
+            keys.ask_due().await
+        };
+        stop.run_until_cancelled(asked).await.transpose()?;
+        for (tenant, ended_at, renewal) in keys.renew_due(stop).await? {
             let kind = if renewal.outcome.is_renewed() { Kind::KeyRenewed } else { Kind::KeyNotRenewed };
             let facts = serde_json::json!({ "old_expires_at": ended_at, "expires_at": renewal.expires_at, "reason": renewal.outcome.as_str(), "said": renewal.said });
             // Once for each key and each reason, not once a day.
@@ -362,7 +372,7 @@ impl Alerts {
             well_since: None,
             told_at: told.then_some(now),
             operators_told_at: None,
-            ended_at: None,
+            ended_at: kind.is_over_at_once().then_some(now),
         };
         let ignored = OnConflict::column(alerts::Column::Mark).do_nothing().to_owned();
         let inserted = alerts::Entity::insert(row.into_active_model()).on_conflict(ignored).exec_without_returning(transaction).await;

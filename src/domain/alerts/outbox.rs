@@ -9,6 +9,7 @@ use futures::StreamExt;
 use sea_orm::sea_query::Expr;
 use sea_orm::{ActiveModelTrait, ColumnTrait, DatabaseTransaction, DbErr, EntityTrait, FromQueryResult, IntoActiveModel, PaginatorTrait, QueryFilter, QueryOrder, QuerySelect};
 use serde_json::{Value, json};
+use tokio_util::sync::CancellationToken;
 use url::Url;
 use uuid::Uuid;
 
@@ -149,11 +150,12 @@ impl Alerts {
         Ok(rows.into_iter().filter_map(view).collect())
     }
 
-    /// Sends what is due; answers how many were tried. `base` is the public address, for the links in letters.
+    /// Sends what is due; answers how many were tried. `base` is the public address, for the links in letters. After `stop` none is begun; those on their way are
+    /// waited for, or they would arrive twice.
     ///
     /// # Errors
     /// The database; nothing is lost.
-    pub async fn deliver(&self, base: &Url) -> Result<usize, DbErr> {
+    pub async fn deliver(&self, base: &Url, stop: &CancellationToken) -> Result<usize, DbErr> {
         // Some of each owner's: whose address is slow, or whose letters are many, keeps nobody waiting. Letters first, which are quick.
         let mut sql = Sql::new(
             "select id from (select id, channel, row_number() over (partition by owner, channel order by due_at, id) as place from alert_deliveries \
@@ -166,7 +168,7 @@ impl Alerts {
             due.extend(alert_deliveries::Entity::find_by_id(id.id).one(self.db()).await?);
         }
         let attempts: Vec<_> = due.iter().map(|row| self.attempt(row, base)).collect();
-        let attempts: Vec<_> = futures::stream::iter(attempts).buffer_unordered(AT_ONCE).collect().await;
+        let attempts: Vec<_> = futures::stream::iter(attempts).take_until(stop.cancelled()).buffer_unordered(AT_ONCE).collect().await;
         attempts.into_iter().collect::<Result<Vec<bool>, DbErr>>().map(|tried| tried.into_iter().filter(|tried| *tried).count())
     }
 

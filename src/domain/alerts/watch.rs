@@ -9,7 +9,7 @@ use std::time::Duration as Wait;
 use chrono::{DateTime, Duration, Utc};
 use futures::StreamExt;
 use sea_orm::sea_query::Expr;
-use sea_orm::{ColumnTrait, DbErr, EntityTrait, FromQueryResult, QueryFilter, QueryOrder, QuerySelect};
+use sea_orm::{ColumnTrait, DbErr, EntityTrait, FromQueryResult, QueryFilter, QueryOrder, QuerySelect, UpdateMany};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
@@ -48,12 +48,14 @@ const NEAR_PERCENT: i64 = 80;
 /// The database has to refuse records for so long before it is told.
 const JOURNAL_MIN: i64 = 5;
 
-/// What one process remembers: whom to write to when the database cannot say, and since when it takes no records.
+/// What one process remembers: whom to write to when the database cannot say, since when it takes no records, whether that was told, and since when where it
+/// was told without the database.
 #[derive(Debug, Default)]
 pub(super) struct Memory {
     operators: Vec<(String, Language)>,
     growing_since: Option<DateTime<Utc>>,
     growing_told: bool,
+    directly_told: Option<DateTime<Utc>>,
 }
 
 #[derive(FromQueryResult)]
@@ -263,7 +265,8 @@ impl Alerts {
         let subject = active.cutoff.to_string();
         let open = alerts::Entity::find().filter(alerts::Column::Kind.eq(kind.as_str())).filter(alerts::Column::EndedAt.is_null()).all(self.db()).await?;
         for row in open.iter().filter(|row| row.subject != subject || !old) {
-            self.end(row).await?;
+            // Not to be told again: another node may have that listing still, and would each time.
+            self.close(row).await?;
         }
         if old && !open.iter().any(|row| row.subject == subject) {
             self.tell_once(Owner::Operator, kind, &subject, json!({ "cutoff_on": active.cutoff, "days": active.age_days(today) })).await?;
@@ -303,58 +306,85 @@ impl Alerts {
     }
 
     /// Records that the database does not take. Told without it too: by letter, to the operators as they were when it last answered.
+    ///
+    /// The row is everybody's: whoever cannot deliver touches it, and whoever can ends it when nobody has for a while, after a restart too.
     async fn journal(&self) -> Result<(), DbErr> {
         let backlog = self.parts.usage.backlog();
-        let now = self.now();
-        let growing = !backlog.delivering && backlog.records > 0;
-        let facts = json!({ "records": backlog.records, "bytes": backlog.journal_bytes, "dropped": backlog.dropped });
-        let (since, tell, back) = {
-            let mut memory = self.memory.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-            if growing {
-                let since = *memory.growing_since.get_or_insert(now);
-                let tell = !memory.growing_told && now - since >= Duration::minutes(JOURNAL_MIN);
-                memory.growing_told |= tell;
-                (Some(since), tell, false)
-            } else {
-                let back = std::mem::take(&mut memory.growing_told);
-                (memory.growing_since.take(), false, back)
-            }
+        if !backlog.delivering && backlog.records > 0 {
+            self.journal_grows(&json!({ "records": backlog.records, "bytes": backlog.journal_bytes, "dropped": backlog.dropped })).await
+        } else {
+            self.journal_is_well().await
+        }
+    }
+
+    async fn journal_grows(&self, facts: &Value) -> Result<(), DbErr> {
+        let (now, kind) = (self.now(), Kind::JournalGrowing);
+        let (since, told, directly) = {
+            let mut memory = self.memory();
+            (*memory.growing_since.get_or_insert(now), memory.growing_told, memory.directly_told.is_some())
         };
-        let kind = Kind::JournalGrowing;
-        if tell {
-            let mut facts = facts;
-            facts["since_at"] = json!(since);
-            if let Err(error) = self.tell_once(Owner::Operator, kind, "", facts.clone()).await {
+        let mut facts = facts.clone();
+        facts["since_at"] = json!(since);
+        let lasting = now - since >= Duration::minutes(JOURNAL_MIN);
+        let tell = async {
+            let touched = alerts::Entity::update_many().col_expr(alerts::Column::SeenAt, Expr::value(now)).filter(alerts::Column::Kind.eq(kind.as_str()));
+            let touched = touched.filter(alerts::Column::EndedAt.is_null()).exec(self.db()).await?.rows_affected;
+            if touched == 0 && lasting && !directly {
+                self.tell_once(Owner::Operator, kind, "", facts.clone()).await?;
+            }
+            Ok(())
+        };
+        match tell.await {
+            Ok(()) => self.memory().growing_told |= lasting,
+            Err(error) if !lasting || told || directly => return Err(error),
+            Err(error) => {
                 tracing::error!(%error, "the database takes no usage records, and no alert either: operators are written to directly");
-                let operators = self.memory.lock().unwrap_or_else(std::sync::PoisonError::into_inner).operators.clone();
+                let operators = {
+                    let mut memory = self.memory();
+                    (memory.growing_told, memory.directly_told) = (true, Some(since));
+                    memory.operators.clone()
+                };
                 for (email, language) in operators {
                     let mut said = super::outbox::flat(&facts, language, chrono_tz::America::Santo_Domingo);
                     said.push(("link".to_owned(), String::new()));
                     self.parts.mail.send(&email, language, &Letter::Alert(LetterFacts { kind, facts: said }));
                 }
             }
-            return Ok(());
         }
-        if growing {
-            return Ok(());
-        }
-        let open = alerts::Entity::find().filter(alerts::Column::Kind.eq(kind.as_str())).filter(alerts::Column::EndedAt.is_null()).one(self.db()).await?;
-        if let Some(row) = open.filter(|_| back) {
+        Ok(())
+    }
+
+    async fn journal_is_well(&self) -> Result<(), DbErr> {
+        let directly = {
+            let mut memory = self.memory();
+            (memory.growing_since, memory.growing_told) = (None, false);
+            memory.directly_told
+        };
+        let unseen = self.now() - Duration::minutes(WELL_MIN);
+        let open = alerts::Entity::find().filter(alerts::Column::Kind.eq(Kind::JournalGrowing.as_str())).filter(alerts::Column::EndedAt.is_null());
+        if let Some(row) = open.filter(alerts::Column::SeenAt.lte(unseen)).one(self.db()).await? {
             let transaction = db::begin_write(self.db()).await?;
-            if self.ended(&transaction, &row).await? {
+            // Unless it was touched meanwhile: somebody cannot deliver yet.
+            if self.ending(&row).filter(alerts::Column::SeenAt.lte(unseen)).exec(&transaction).await?.rows_affected == 1 {
                 self.enqueue(&transaction, Owner::Operator, Kind::JournalBack, &json!({ "since_at": row.since })).await?;
             }
             transaction.commit().await?;
-        } else if back {
-            // The database knew nothing of it.
+        }
+        if let Some(since) = directly {
+            // The database knows nothing of it. Forgotten only when it is written.
             let transaction = db::begin_write(self.db()).await?;
             self.enqueue(&transaction, Owner::Operator, Kind::JournalBack, &json!({ "since_at": since })).await?;
             transaction.commit().await?;
+            self.memory().directly_told = None;
         }
         let operators = recipients(self.db(), Owner::Operator).await?;
         let operators = operators.into_iter().map(|user| (user.email, user.language.parse().unwrap_or_default())).collect();
-        self.memory.lock().unwrap_or_else(std::sync::PoisonError::into_inner).operators = operators;
+        self.memory().operators = operators;
         Ok(())
+    }
+
+    fn memory(&self) -> std::sync::MutexGuard<'_, Memory> {
+        self.memory.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
     /// The marks of those kinds whose subject begins so.
@@ -376,12 +406,15 @@ impl Alerts {
     }
 
     async fn ended(&self, db: &impl sea_orm::ConnectionTrait, row: &alerts::Model) -> Result<bool, DbErr> {
-        let ended = alerts::Entity::update_many()
+        Ok(self.ending(row).exec(db).await?.rows_affected == 1)
+    }
+
+    fn ending(&self, row: &alerts::Model) -> UpdateMany<alerts::Entity> {
+        alerts::Entity::update_many()
             .col_expr(alerts::Column::EndedAt, Expr::value(Some(self.now())))
             .col_expr(alerts::Column::Mark, Expr::value(row.id.to_string()))
             .filter(alerts::Column::Id.eq(row.id))
-            .filter(alerts::Column::EndedAt.is_null());
-        Ok(ended.exec(db).await?.rows_affected == 1)
+            .filter(alerts::Column::EndedAt.is_null())
     }
 
     /// It has ended and does not come again: its mark stays.

@@ -18,7 +18,7 @@ mod restore;
 mod tenant;
 mod write;
 
-pub use restore::{Restored, restore};
+pub use restore::{Restored, restore, restore_moved};
 pub use tenant::tenant_import;
 pub use write::backup;
 

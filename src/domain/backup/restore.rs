@@ -3,18 +3,22 @@
 use std::path::Path;
 
 use anyhow::Context;
+use chrono::{DateTime, Utc};
 use migration::{Migrator, MigratorTrait};
-use sea_orm::{ConnectionTrait, DatabaseConnection, DatabaseTransaction, Statement, Value as Cell};
+use sea_orm::sea_query::Expr;
+use sea_orm::{ColumnTrait, ConnectionTrait, DatabaseConnection, DatabaseTransaction, EntityTrait, QueryFilter, QueryOrder, QuerySelect, Statement, Value as Cell};
 use serde_json::{Value, json};
 
 use super::cells::cell;
 use super::file::Archive;
 use super::{Manifest, TableFacts, list};
 use crate::clock::Clock;
+use crate::db::entities::{alert_deliveries, odoo_keys};
 use crate::db::parts::{self, Covered};
 use crate::db::schema::{self, Column, Table};
 use crate::db::{self, push_place};
 use crate::domain::audit::{self, Actor, Change};
+use crate::domain::odoo_keys::Outcome;
 use crate::domain::vault::{Sealed, Vault};
 
 /// Rows of one statement, and its values: databases have a limit (SQLite 32,766).
@@ -32,12 +36,25 @@ pub struct Restored {
     pub migrated: usize,
 }
 
-/// Restores a backup into a database that is new, or with `replace` in place of what is there. Counts and keys are checked before it counts.
+/// Restores a backup into a database that is new, or with `replace` in place of what is there. Counts and keys are checked before it counts. The service that it is
+/// of may run on: what a copy beside it must not do is switched off ([`quieten`]).
 ///
 /// # Errors
 /// The file is not whole, newer than the program, or a tenant's export; the database is not empty and must not be replaced, or is newer; the
 /// vault's key is not the one of the file. Nothing was changed then.
 pub async fn restore(db: &DatabaseConnection, clock: &Clock, vault: &Vault, path: &Path, replace: bool, actor: &Actor) -> anyhow::Result<Restored> {
+    put_back(db, clock, vault, path, replace, false, actor).await
+}
+
+/// The same into a new database that takes the place of the one that the backup is of: nothing is switched off.
+///
+/// # Errors
+/// As [`restore`].
+pub async fn restore_moved(db: &DatabaseConnection, clock: &Clock, vault: &Vault, path: &Path, actor: &Actor) -> anyhow::Result<Restored> {
+    put_back(db, clock, vault, path, false, true, actor).await
+}
+
+async fn put_back(db: &DatabaseConnection, clock: &Clock, vault: &Vault, path: &Path, replace: bool, moved: bool, actor: &Actor) -> anyhow::Result<Restored> {
     let mut archive = Archive::open(path)?;
     let manifest = archive.manifest.clone();
     anyhow::ensure!(manifest.tenant.is_none(), "the file is the export of one tenant: `dunet import` takes it");
@@ -71,12 +88,41 @@ pub async fn restore(db: &DatabaseConnection, clock: &Clock, vault: &Vault, path
     }
     keys_check(&transaction, vault).await?;
     Migrator::up(&transaction, None).await.context("running the migrations that the backup has not seen")?;
-    let after = json!({ "made_at": manifest.made_at, "rows": manifest.rows(), "dunet": manifest.dunet });
+    let mut after = json!({ "made_at": manifest.made_at, "rows": manifest.rows(), "dunet": manifest.dunet });
+    if !moved {
+        let renewals_off = quieten(&transaction, clock).await.context("switching off what a copy must not do")?;
+        after["odoo_key_renewals_off"] = json!(renewals_off);
+    }
     let change = Change { tenant: None, action: "database.restore", subject: "database".to_owned(), before: None, after: Some(after) };
     audit::record(&transaction, clock, actor, change).await?;
     transaction.commit().await?;
     let migrated = known.len() - manifest.migrations.len();
     Ok(Restored { manifest, migrated })
+}
+
+/// A copy beside the service that it is of must not renew Odoo keys, which would revoke them under that one, nor revoke any, nor send its letters a second time.
+/// Answers whose renewals were switched off: where the service is lost, their owners switch them on again.
+async fn quieten(transaction: &DatabaseTransaction, clock: &Clock) -> anyhow::Result<Vec<uuid::Uuid>> {
+    let renewing = odoo_keys::Entity::find().select_only().column(odoo_keys::Column::ClientId).filter(odoo_keys::Column::Renew.eq(true));
+    let renewing = renewing.order_by_asc(odoo_keys::Column::ClientId).into_tuple().all(transaction).await?;
+    odoo_keys::Entity::update_many()
+        .col_expr(odoo_keys::Column::Outcome, Expr::value(Outcome::RenewedOldStays.as_str()))
+        .filter(odoo_keys::Column::OldSealed.is_not_null())
+        .exec(transaction)
+        .await?;
+    odoo_keys::Entity::update_many()
+        .col_expr(odoo_keys::Column::Renew, Expr::value(false))
+        .col_expr(odoo_keys::Column::OldSealed, Expr::value(Option::<String>::None))
+        .col_expr(odoo_keys::Column::ClaimedUntil, Expr::value(Option::<DateTime<Utc>>::None))
+        .exec(transaction)
+        .await?;
+    alert_deliveries::Entity::update_many()
+        .col_expr(alert_deliveries::Column::State, Expr::value("given_up"))
+        .col_expr(alert_deliveries::Column::EndedAt, Expr::value(Some(clock.now())))
+        .filter(alert_deliveries::Column::State.eq("waiting"))
+        .exec(transaction)
+        .await?;
+    Ok(renewing)
 }
 
 /// The columns of a table in the order of the file.

@@ -8,6 +8,7 @@ use std::collections::HashMap;
 use std::path::Path;
 
 use anyhow::Context;
+use chrono::SecondsFormat;
 use sea_orm::{ConnectionTrait, DatabaseConnection, DatabaseTransaction, Statement};
 use serde_json::{Value, json};
 
@@ -54,7 +55,12 @@ pub async fn tenant_import(db: &DatabaseConnection, clock: &Clock, vault: &Vault
                 "users" => batch = newcomers(&transaction, &columns, batch, &mut people).await?,
                 "memberships" | "oauth_grants" => rename(&columns, &mut batch, &people),
                 // What waits is sent by the service that it comes from.
-                "alert_deliveries" => batch.iter_mut().for_each(|row| set(&columns, row, "state", Value::from("given_up"))),
+                "alert_deliveries" => batch.iter_mut().for_each(|row| give_up(&columns, row, clock)),
+                // Two services that renew one key revoke it under each other: its owner says which one does.
+                "odoo_keys" => batch.iter_mut().for_each(|row| {
+                    set(&columns, row, "renew", Value::Bool(false));
+                    ["old_sealed", "claimed_until"].into_iter().for_each(|name| set(&columns, row, name, Value::Null));
+                }),
                 _ => {}
             }
             if batch.is_empty() {
@@ -112,6 +118,13 @@ async fn newcomers(transaction: &DatabaseTransaction, columns: &[Column], batch:
         }
     }
     Ok(new)
+}
+
+fn give_up(columns: &[Column], row: &mut [Value], clock: &Clock) {
+    if get(columns, row, "state").and_then(Value::as_str) == Some("waiting") {
+        set(columns, row, "state", Value::from("given_up"));
+        set(columns, row, "ended_at", Value::from(clock.now().to_rfc3339_opts(SecondsFormat::Micros, true)));
+    }
 }
 
 fn rename(columns: &[Column], rows: &mut [Vec<Value>], people: &HashMap<Value, Value>) {

@@ -10,7 +10,9 @@ use chrono::{DateTime, Duration, NaiveDate, Utc};
 use futures::StreamExt;
 use ring::digest::{SHA256, digest};
 use sea_orm::sea_query::OnConflict;
-use sea_orm::{ColumnTrait, DatabaseConnection, DbErr, EntityTrait, FromQueryResult, IntoActiveModel, QueryFilter, QuerySelect};
+use sea_orm::{
+    ActiveModelTrait, ColumnTrait, DatabaseConnection, DatabaseTransaction, DbErr, EntityTrait, FromQueryResult, IntoActiveModel, QueryFilter, QuerySelect, Set, Unchanged,
+};
 use serde_json::json;
 use uuid::Uuid;
 
@@ -139,6 +141,12 @@ impl std::fmt::Debug for OdooKeys {
     }
 }
 
+/// What Odoo tells, or the secret itself.
+enum Told {
+    Keys(Option<Vec<OwnKey>>),
+    Password,
+}
+
 #[derive(FromQueryResult)]
 struct Due {
     id: Uuid,
@@ -159,36 +167,52 @@ impl OdooKeys {
         Ok(self.shown(&self.row(tenant).await?))
     }
 
-    /// Asks the tenant's Odoo, and keeps what it tells.
+    /// Asks the tenant's Odoo, and keeps what it tells of the key that was in use when it was asked.
     ///
     /// # Errors
     /// It does not answer (nothing is changed then but the time of the next look), there is none, or the database.
     pub async fn ask(&self, tenant: &Tenant) -> Result<KeyView, ConnectionError> {
         let internal = |error: DbErr| ConnectionError::Internal(error.to_string());
-        let mut row = self.row(tenant).await.map_err(internal)?;
         let config = self.parts.connections.config(tenant)?;
-        let now = self.parts.clock.now();
-        if !is_api_key(&config.secret) {
-            (row.source, row.expires_at, row.made_at, row.checked_at) = (Source::Password.as_str().to_owned(), None, None, Some(now));
-            self.store(row.clone()).await.map_err(internal)?;
-            return Ok(self.shown(&row));
-        }
-        let asked = async {
-            let connection = self.parts.connections.get(tenant, None).await.map_err(|error| error.to_string())?;
-            connection.client().with_deadline(instant() + ASKED_WITHIN).own_keys().await.map_err(|error| error.message)
+        let told = if is_api_key(&config.secret) {
+            let asked = async {
+                let connection = self.parts.connections.get(tenant, None).await.map_err(|error| error.to_string())?;
+                connection.client().with_deadline(instant() + ASKED_WITHIN).own_keys().await.map_err(|error| error.message)
+            };
+            asked.await.map(Told::Keys)
+        } else {
+            Ok(Told::Password)
         };
-        match asked.await {
-            Err(said) => {
-                row.checked_at = Some(now - Duration::hours(ASKED_EVERY_H - ASKED_AGAIN_H));
-                self.store(row).await.map_err(internal)?;
-                Err(ConnectionError::Internal(said))
+        let row = self.told(tenant, told.as_ref().ok()).await.map_err(internal)?;
+        told.map_err(ConnectionError::Internal)?;
+        row.map(|row| self.shown(&row)).ok_or(ConnectionError::NotConfigured)
+    }
+
+    /// Keeps what was told; nothing where Odoo did not answer. The row is read only now: while Odoo was waited for, an owner may have typed an end or the key
+    /// may have been renewed, and that stays.
+    async fn told(&self, tenant: &Tenant, told: Option<&Told>) -> Result<Option<odoo_keys::Model>, DbErr> {
+        let now = self.parts.clock.now();
+        let transaction = db::begin_write(&self.parts.db).await?;
+        let Some(mut row) = self.locked(&transaction, tenant.id).await? else { return Ok(None) };
+        if mark_of(tenant).is_some_and(|mark| mark == row.secret_mark) {
+            match told {
+                Some(Told::Password) => (row.source, row.expires_at, row.made_at, row.checked_at) = (Source::Password.as_str().to_owned(), None, None, Some(now)),
+                Some(Told::Keys(keys)) => learn(&mut row, keys.as_deref(), now),
+                None => row.checked_at = Some(now - Duration::hours(ASKED_EVERY_H - ASKED_AGAIN_H)),
             }
-            Ok(keys) => {
-                learn(&mut row, keys.as_deref(), now);
-                self.store(row.clone()).await.map_err(internal)?;
-                Ok(self.shown(&row))
-            }
+            let own = odoo_keys::ActiveModel {
+                client_id: Unchanged(row.client_id),
+                source: Set(row.source.clone()),
+                expires_at: Set(row.expires_at),
+                made_at: Set(row.made_at),
+                name: Set(row.name.clone()),
+                checked_at: Set(row.checked_at),
+                ..Default::default()
+            };
+            own.update(&transaction).await?;
         }
+        transaction.commit().await?;
+        Ok(Some(row))
     }
 
     /// Asks those that were not asked for a day, or whose settings were changed since; some of them each time.
@@ -227,11 +251,19 @@ impl OdooKeys {
         if ends.is_some_and(|ends| ends <= now || ends > now + Duration::days(TYPED_DAYS_MAX)) {
             return Err(KeyError::Day);
         }
-        let mut row = self.row(tenant).await?;
-        let before = json!({ "expires_at": row.expires_at });
+        let transaction = db::begin_write(&self.parts.db).await?;
+        let row = self.locked(&transaction, tenant.id).await?.ok_or(KeyError::NotConnected)?;
         let source = if ends.is_some() { Source::Typed } else { Source::Unknown };
-        (row.source, row.expires_at, row.made_at) = (source.as_str().to_owned(), ends, None);
-        self.changed(row, tenant.id, "odoo.key_end", before, json!({ "expires_at": ends }), actor).await
+        let own = odoo_keys::ActiveModel {
+            client_id: Unchanged(row.client_id),
+            source: Set(source.as_str().to_owned()),
+            expires_at: Set(ends),
+            made_at: Set(None),
+            ..Default::default()
+        };
+        own.update(&transaction).await?;
+        self.audited(&transaction, tenant.id, "odoo.key_end", json!({ "expires_at": row.expires_at }), json!({ "expires_at": ends }), actor).await?;
+        Ok(transaction.commit().await?)
     }
 
     /// Whether the key is renewed before it ends.
@@ -242,12 +274,14 @@ impl OdooKeys {
         if tenant.odoo.is_none() {
             return Err(KeyError::NotConnected);
         }
-        let mut row = self.row(tenant).await?;
-        if row.renew == renew {
-            return Ok(());
+        let transaction = db::begin_write(&self.parts.db).await?;
+        let row = self.locked(&transaction, tenant.id).await?.ok_or(KeyError::NotConnected)?;
+        if row.renew != renew {
+            let own = odoo_keys::ActiveModel { client_id: Unchanged(row.client_id), renew: Set(renew), ..Default::default() };
+            own.update(&transaction).await?;
+            self.audited(&transaction, tenant.id, "odoo.key_renewal", json!({ "renew": !renew }), json!({ "renew": renew }), actor).await?;
         }
-        row.renew = renew;
-        self.changed(row, tenant.id, "odoo.key_renewal", json!({ "renew": !renew }), json!({ "renew": renew }), actor).await
+        Ok(transaction.commit().await?)
     }
 
     /// The tenant, if it is served and that row is about the key that it has.
@@ -276,40 +310,41 @@ impl OdooKeys {
         Ok(rows.iter().filter(|row| marks.get(&row.client_id) == Some(&row.secret_mark)).map(|row| row.client_id).collect())
     }
 
-    /// The row about the key that the tenant has now; of another key only the wish to renew is kept.
+    /// The row about the key that the tenant has now; of another key only the wish to renew is kept, and the key before until it is revoked.
     async fn row(&self, tenant: &Tenant) -> Result<odoo_keys::Model, DbErr> {
         let stored = odoo_keys::Entity::find_by_id(tenant.id.uuid()).one(&self.parts.db).await?;
-        let mark = mark_of(tenant).unwrap_or_default();
-        match stored {
-            Some(row) if row.secret_mark == mark => Ok(row),
-            stored => Ok(odoo_keys::Model {
-                client_id: tenant.id.uuid(),
-                secret_mark: mark,
-                source: Source::Unknown.as_str().to_owned(),
-                expires_at: None,
-                made_at: None,
-                name: None,
-                renew: stored.is_some_and(|row| row.renew),
-                checked_at: None,
-                tried_at: None,
-                outcome: None,
-                said: None,
-                old_sealed: None,
-                claimed_until: None,
-            }),
+        Ok(fitted(stored, tenant.id, mark_of(tenant).unwrap_or_default()))
+    }
+
+    /// The row about the key that the tenant has now, made where there is none. Until the transaction ends nobody else changes it, nor the key. None where
+    /// there is no key. Whoever writes sets columns of their own only, so that nobody takes back what others wrote.
+    async fn locked(&self, transaction: &DatabaseTransaction, tenant: TenantId) -> Result<Option<odoo_keys::Model>, DbErr> {
+        let client = clients::Entity::find_by_id(tenant.uuid()).lock_exclusive().one(transaction).await?;
+        let Some(sealed) = client.and_then(|client| client.odoo_secret_sealed) else { return Ok(None) };
+        let mark = secret_mark(&sealed);
+        let stored = odoo_keys::Entity::find_by_id(tenant.uuid()).one(transaction).await?;
+        let fits = stored.as_ref().is_some_and(|row| row.secret_mark == mark);
+        let row = fitted(stored, tenant, mark);
+        if !fits {
+            use odoo_keys::Column as C;
+            let over = [C::SecretMark, C::Source, C::ExpiresAt, C::MadeAt, C::Name, C::CheckedAt, C::TriedAt, C::Outcome, C::Said];
+            let over = OnConflict::column(C::ClientId).update_columns(over).to_owned();
+            odoo_keys::Entity::insert(row.clone().into_active_model()).on_conflict(over).exec_without_returning(transaction).await?;
         }
+        Ok(Some(row))
     }
 
-    async fn store(&self, row: odoo_keys::Model) -> Result<(), DbErr> {
-        stored(&self.parts.db, row).await
-    }
-
-    async fn changed(&self, row: odoo_keys::Model, tenant: TenantId, action: &str, before: serde_json::Value, after: serde_json::Value, actor: &Actor) -> Result<(), KeyError> {
-        let transaction = db::begin_write(&self.parts.db).await?;
-        stored(&transaction, row).await?;
+    async fn audited(
+        &self,
+        transaction: &DatabaseTransaction,
+        tenant: TenantId,
+        action: &str,
+        before: serde_json::Value,
+        after: serde_json::Value,
+        actor: &Actor,
+    ) -> Result<(), DbErr> {
         let change = Change { tenant: Some(tenant), action, subject: tenant.to_string(), before: Some(before), after: Some(after) };
-        audit::record(&transaction, &self.parts.clock, actor, change).await?;
-        Ok(transaction.commit().await?)
+        audit::record(transaction, &self.parts.clock, actor, change).await
     }
 
     fn shown(&self, row: &odoo_keys::Model) -> KeyView {
@@ -327,13 +362,26 @@ impl OdooKeys {
     }
 }
 
-/// Writes the row over the one there is. What `renew.rs` alone writes (the old key, the claim) stays.
-async fn stored(db: &impl sea_orm::ConnectionTrait, row: odoo_keys::Model) -> Result<(), DbErr> {
-    use odoo_keys::Column as C;
-    let over = [C::SecretMark, C::Source, C::ExpiresAt, C::MadeAt, C::Name, C::Renew, C::CheckedAt, C::TriedAt, C::Outcome, C::Said];
-    let over = OnConflict::column(C::ClientId).update_columns(over).to_owned();
-    odoo_keys::Entity::insert(row.into_active_model()).on_conflict(over).exec_without_returning(db).await?;
-    Ok(())
+/// What is stored as it is about the key of that mark.
+fn fitted(stored: Option<odoo_keys::Model>, tenant: TenantId, mark: String) -> odoo_keys::Model {
+    match stored {
+        Some(row) if row.secret_mark == mark => row,
+        stored => odoo_keys::Model {
+            client_id: tenant.uuid(),
+            secret_mark: mark,
+            source: Source::Unknown.as_str().to_owned(),
+            expires_at: None,
+            made_at: None,
+            name: None,
+            renew: stored.as_ref().is_some_and(|row| row.renew),
+            checked_at: None,
+            tried_at: None,
+            outcome: None,
+            said: None,
+            claimed_until: stored.as_ref().and_then(|row| row.claimed_until),
+            old_sealed: stored.and_then(|row| row.old_sealed),
+        },
+    }
 }
 
 /// What a row is about: the secret as it is sealed, without being opened.
