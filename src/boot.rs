@@ -409,10 +409,8 @@ async fn parts_ahead(state: &AppState) {
 async fn alerts(state: AppState, public_url: Url, stop: CancellationToken) {
     let mut looks: u32 = 0;
     while !stopped(ALERTS, &stop).await {
-        // A look that is cut is taken again by the next process: what it had not written down it has not told.
-        if stop.run_until_cancelled(state.alerts.look()).await.is_none() {
-            return;
-        }
+        // A look that is cut has told nothing that it had not written down.
+        stop.run_until_cancelled(state.alerts.look()).await;
         if looks.is_multiple_of(KEYS_EVERY_LOOKS)
             && let Err(error) = state.alerts.care(&stop).await
         {
