@@ -11,7 +11,7 @@ use axum::body::{Bytes, to_bytes};
 use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Response};
 use chrono::{Duration, Utc};
-use dunet::clock::Clock;
+use dunet::clock::{Clock, day_start};
 use dunet::db::entities::{alerts, clients, logs, odoo_keys};
 use dunet::domain::odoo_keys::{By, KeyView, Outcome, Source};
 use dunet::domain::tenants::{NewOdoo, TenantEdit};
@@ -176,7 +176,8 @@ async fn odoo_tells_when_a_key_ends_and_its_owner_renews_it_with_a_password() {
     let day = (app.clock.now() + Duration::days(5)).date_naive();
     app.state.odoo_keys.typed(&find().await, Some(day), &actor()).await.unwrap();
     app.state.odoo_keys.ask(&find().await).await.unwrap();
-    assert_eq!((view(&app, id).await.source, view(&app, id).await.days_left), (Source::Typed, Some(4)), "what an owner typed stays");
+    let kept = view(&app, id).await;
+    assert_eq!((kept.source, kept.expires_at), (Source::Typed, Some(day_start(day))), "what an owner typed stays");
 
     // The key has ended in Odoo: the password makes another one all the same.
     let config = person.config(PASSWORD);
@@ -367,7 +368,7 @@ async fn a_key_renews_itself_where_odoo_lets_it_and_is_never_lost() {
     app.state.odoo_keys.typed(&find().await, Some(day), &actor()).await.unwrap();
     app.state.odoo_keys.ask(&stale).await.unwrap();
     let kept = view(&app, id).await;
-    assert_eq!((kept.source, kept.days_left, kept.renew), (Source::Typed, Some(4), false));
+    assert_eq!((kept.source, kept.expires_at, kept.renew), (Source::Typed, Some(day_start(day)), false));
     let outcome = app.state.odoo_keys.renew(&stale, By::Itself, &actor()).await.unwrap().outcome;
     assert_eq!(outcome, Outcome::Edited);
     assert_eq!(key_now(&app, id).await.expose_secret(), new.expose_secret());

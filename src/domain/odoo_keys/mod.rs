@@ -29,9 +29,11 @@ use crate::db::{
 use crate::ids::TenantId;
 use crate::odoo::keys::{OwnKey, is_api_key};
 
+mod outcome;
 mod renew;
 
-pub use renew::{By, Outcome, Renewal};
+pub use outcome::{Outcome, Renewal};
+pub use renew::By;
 
 /// Odoo is asked so often, hours, and after a failure so soon again.
 const ASKED_EVERY_H: i64 = 24;

@@ -14,6 +14,7 @@ use secrecy::SecretString;
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
+use super::outcome::{Failed, Outcome, Renewal};
 use super::{KeyError, OdooKeys, Source, mark_of, ours, secret_mark};
 use crate::clock::instant;
 use crate::db::{
@@ -26,7 +27,7 @@ use crate::domain::tenants::{ODOO_SECRET_FIELD, Tenant};
 use crate::domain::vault::Sealed;
 use crate::ids::TenantId;
 use crate::odoo::keys::{KeyByPassword, KeyByPasswordError, OwnKey, is_api_key};
-use crate::odoo::{OdooClient, OdooConfig, OdooError, OdooErrorKind};
+use crate::odoo::{OdooClient, OdooConfig, OdooErrorKind};
 
 /// A key is renewed when so much is left: of its life, and at most days.
 const LEFT_PART: i32 = 3;
@@ -47,93 +48,6 @@ const WITHIN: std::time::Duration = std::time::Duration::from_secs(20);
 /// Odoo's own words that are kept, characters.
 const SAID_CHARS_MAX: usize = 300;
 
-/// What came of it; as stored.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, utoipa::ToSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum Outcome {
-    /// There is a new key; the old one is revoked, or will be.
-    Renewed,
-    /// There is a new key; the old one could not be revoked.
-    RenewedOldStays,
-    /// This Odoo has no such method.
-    NotOffered,
-    /// Odoo refused. The old key stays.
-    Refused,
-    /// A key may have been made that nobody knows. The old key stays.
-    Unknown,
-    /// No answer, and nothing was made. The old key stays.
-    Unanswered,
-    /// The password does not fit.
-    Password,
-    /// The user signs in with a second factor.
-    SecondFactor,
-    /// The new key did not work. The old key stays.
-    NewKeyFails,
-    /// The connection was edited meanwhile: that stays.
-    Edited,
-    /// The secret is a password.
-    NoKey,
-    /// Somebody renews it already.
-    Busy,
-}
-
-impl Outcome {
-    const ALL: [Self; 12] = [
-        Self::Renewed,
-        Self::RenewedOldStays,
-        Self::NotOffered,
-        Self::Refused,
-        Self::Unknown,
-        Self::Unanswered,
-        Self::Password,
-        Self::SecondFactor,
-        Self::NewKeyFails,
-        Self::Edited,
-        Self::NoKey,
-        Self::Busy,
-    ];
-
-    /// As stored, and the key of its sentence (`portal.odoo.renewal.<key>`).
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Renewed => "renewed",
-            Self::RenewedOldStays => "renewed_old_stays",
-            Self::NotOffered => "not_offered",
-            Self::Refused => "refused",
-            Self::Unknown => "unknown",
-            Self::Unanswered => "unanswered",
-            Self::Password => "password",
-            Self::SecondFactor => "second_factor",
-            Self::NewKeyFails => "new_key_fails",
-            Self::Edited => "edited",
-            Self::NoKey => "no_key",
-            Self::Busy => "busy",
-        }
-    }
-
-    pub(super) fn known(word: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|outcome| outcome.as_str() == word)
-    }
-
-    /// Whether there is a new key.
-    #[must_use]
-    pub fn is_renewed(self) -> bool {
-        matches!(self, Self::Renewed | Self::RenewedOldStays)
-    }
-}
-
-/// What came of renewing a key.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Renewal {
-    /// In a word.
-    pub outcome: Outcome,
-    /// Odoo's own words; empty where there are none.
-    pub said: String,
-    /// When the key ends that is used now, UTC.
-    pub expires_at: Option<DateTime<Utc>>,
-}
-
 /// By which right a key is made.
 #[derive(Clone, Copy, Debug)]
 pub enum By<'a> {
@@ -141,47 +55,6 @@ pub enum By<'a> {
     Itself,
     /// By the password of the Odoo user, which is kept nowhere.
     Password(&'a SecretString),
-}
-
-/// Why no new key is in use.
-struct Failed {
-    outcome: Outcome,
-    said: String,
-}
-
-impl Failed {
-    fn new(outcome: Outcome, said: impl Into<String>) -> Self {
-        Self { outcome, said: said.into() }
-    }
-
-    /// Of a request that makes a key.
-    fn making(error: &OdooError) -> Self {
-        let outcome = match &error.kind {
-            OdooErrorKind::UnknownMethod | OdooErrorKind::UnknownModel => Outcome::NotOffered,
-            _ if error.outcome_unknown() => Outcome::Unknown,
-            OdooErrorKind::Validation | OdooErrorKind::AccessDenied | OdooErrorKind::BadCredentials | OdooErrorKind::BadArguments | OdooErrorKind::ServerFault => Outcome::Refused,
-            _ => Outcome::Unanswered,
-        };
-        Self::new(outcome, error.message.clone())
-    }
-
-    /// Of a person's session. `made` when a key had been asked for.
-    fn session(error: &KeyByPasswordError, made: bool) -> Self {
-        let outcome = match error {
-            KeyByPasswordError::Password => Outcome::Password,
-            KeyByPasswordError::SecondFactor => Outcome::SecondFactor,
-            KeyByPasswordError::Refused(_) => Outcome::Refused,
-            KeyByPasswordError::Unanswered(_) if made => Outcome::Unknown,
-            KeyByPasswordError::Unanswered(_) => Outcome::Unanswered,
-        };
-        Self::new(outcome, error.to_string())
-    }
-}
-
-impl From<DbErr> for Failed {
-    fn from(error: DbErr) -> Self {
-        Self::new(Outcome::NewKeyFails, error.to_string())
-    }
 }
 
 /// A key that was made, and how the old one is let go.
