@@ -30,7 +30,7 @@ use super::nodes::Nodes;
 use super::plans::Plan;
 use super::tenants::Tenant;
 use super::usage;
-use crate::clock::{Clock, billing_month, next_billing_month};
+use crate::clock::{Clock, billing_month, instant, next_billing_month};
 use crate::db::entities::tool_usage;
 use crate::ids::{TenantId, TokenId};
 
@@ -47,6 +47,8 @@ const HOURS_IDLE: Duration = Duration::from_secs(2 * 3600);
 const REPEATS_MAX: u64 = 100_000;
 const REPEATS_WINDOW_S: i64 = 60;
 const MINUTE_MICROS: i64 = 60_000_000;
+/// The longest time for that: the next time goes on.
+const TELL_WITHIN: Duration = Duration::from_secs(1);
 /// Counts of a month in Redis that may end while one is asking.
 const GENERATIONS_MAX: u32 = 4;
 /// Months told to Redis in one go, of those that it was not told of.
@@ -284,8 +286,8 @@ impl Limits {
     async fn month_take(&self, month: &Month, tenant: &Tenant, of: i32, now: DateTime<Utc>) -> Option<u32> {
         let limit = tenant.plan.calls_per_month;
         if let Some(shared) = &self.shared {
-            let asked = month.ask(now);
-            match self.month_ask(shared, month, (tenant.id, of), limit, asked.account.clone(), now).await {
+            let asked = month.ask();
+            match self.month_ask(shared, month, (tenant.id, of), limit, asked.account.clone()).await {
                 Ok((taken, total)) => return asked.said(taken, total),
                 Err(Away) => drop(asked),
             }
@@ -295,7 +297,7 @@ impl Limits {
         }
         if month.look_due(now) {
             match self.month_count(tenant.id, of).await {
-                Ok(counted) => month.looked(counted),
+                Ok(counted) => month.looked(counted, now),
                 Err(error) => tracing::warn!(%error, tenant.id = %tenant.id, "what other nodes took of a month is not known"),
             }
         }
@@ -303,15 +305,7 @@ impl Limits {
     }
 
     /// Asks Redis for the last call of that account: whether it was taken, and the calls of the month.
-    async fn month_ask(
-        &self,
-        shared: &SharedCounters,
-        month: &Month,
-        (tenant, of): (TenantId, i32),
-        limit: Option<u32>,
-        account: Account,
-        now: DateTime<Utc>,
-    ) -> Result<(bool, u32), Away> {
+    async fn month_ask(&self, shared: &SharedCounters, month: &Month, (tenant, of): (TenantId, i32), limit: Option<u32>, account: Account) -> Result<(bool, u32), Away> {
         let (key, mut account, mut counted) = (key(tenant, &format!("month:{of}")), account, None);
         let name = || format!("{}-{}", self.nodes.short(), self.accounts.fetch_add(1, Ordering::Relaxed));
         for _ in 0..GENERATIONS_MAX {
@@ -321,29 +315,34 @@ impl Limits {
                     return Ok((true, total));
                 }
                 MonthSaid::Refused(total) => return Ok((false, total)),
-                MonthSaid::Other(generation) => account = month.join(&account.generation, &generation, false, name, now),
+                MonthSaid::Other(generation, total) => account = month.join(&account.generation, &generation, total, self.month_known(month, tenant, of).await, name),
                 // It is new, or was emptied.
                 MonthSaid::Nothing => {
-                    let in_database = self.month_count(tenant, of).await.unwrap_or_else(|error| {
-                        tracing::warn!(%error, tenant.id = %tenant, "a month begins in Redis without the database");
-                        month.floor(now)
-                    });
-                    counted = Some(in_database);
-                    account = month.join(&account.generation, &name(), true, name, now);
+                    let known = self.month_known(month, tenant, of).await;
+                    counted = Some(known);
+                    account = month.join(&account.generation, &name(), known, known, name);
                 }
             }
         }
         Err(Away)
     }
 
+    /// What the database counts; what is known here, where it does not say.
+    async fn month_known(&self, month: &Month, tenant: TenantId, of: i32) -> u32 {
+        self.month_count(tenant, of).await.unwrap_or_else(|error| {
+            tracing::warn!(%error, tenant.id = %tenant, "a month is counted in Redis without the database");
+            month.used()
+        })
+    }
+
     /// Tells Redis what it was not told: what was decided while it was away, what was given back. Called every few seconds, and at the end.
     pub async fn tell(&self) {
         let Some(shared) = &self.shared else { return };
-        let now = self.clock.now();
+        let until = instant() + TELL_WITHIN;
         let untold = self.months.iter().filter_map(|(of, month)| month.untold().map(|account| (*of, month, account))).take(TOLD_MAX);
         for (of, month, account) in untold.collect::<Vec<_>>() {
             // Without a limit: what was taken was taken.
-            if self.month_ask(shared, &month, of, None, account, now).await.is_err() {
+            if self.month_ask(shared, &month, of, None, account).await.is_err() || instant() > until {
                 return;
             }
         }

@@ -62,7 +62,7 @@ async fn with_redis_a_minute_is_one_minute() {
     if setting("DUNET_TEST_POSTGRES").is_none() {
         return;
     }
-    let settings = ["--redis-url", &redis.url(), "--redis-timeout-ms", "5000", "--tenant-burst-calls", "10", "--repeated-calls-per-minute", "4"];
+    let settings = ["--redis-url", &redis.url(), "--redis-timeout-ms", "5000", "--tenant-calls-per-minute", "10", "--tenant-burst-calls", "10", "--repeated-calls-per-minute", "4"];
     let one = TestApp::start(Backend::Postgres, &settings).await;
     let two = TestApp::start_at(Backend::Postgres, tempfile::tempdir().unwrap(), one.database_url.clone(), one.clock.clone(), &settings).await;
     one.padron(3).await;

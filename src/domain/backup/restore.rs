@@ -37,7 +37,7 @@ pub struct Restored {
 }
 
 /// Restores a backup into a database that is new, or with `replace` in place of what is there. Counts and keys are checked before it counts. The service that it is
-/// of may run on: what a copy beside it must not do is switched off ([`quieten`]).
+/// of may run on: what a copy beside it must not do is switched off (`quieten`).
 ///
 /// # Errors
 /// The file is not whole, newer than the program, or a tenant's export; the database is not empty and must not be replaced, or is newer; the

@@ -15,23 +15,23 @@ pub(super) struct Month {
 
 #[derive(Debug, Default)]
 struct Ledger {
-    /// Calls of the month, as far as is known here.
+    /// Calls of the month that are known for sure: there may be more, never fewer.
     used: u32,
-    /// What the database counted when this process first saw the month, and what this process took and did not give back since: never less than that.
-    before: u32,
+    /// What this process took and did not give back.
     own: u32,
-    /// Taken in this window and the one before, apart from the others: what they may not know yet.
-    window: u32,
-    window_before: u32,
-    looked_at: Option<DateTime<Utc>>,
-    /// Taken within the last window or two, however they were decided: what the database may not have yet.
+    /// Calls that Redis is being asked for.
+    asked: u32,
+    /// Taken apart from the others since they were last heard of, by Redis or by the database: each of them may have taken as many.
+    since: u32,
     recent: Recent,
+    looked_at: Option<DateTime<Utc>>,
     /// What Redis was told, or is to be.
     account: Account,
     /// Whether Redis may not know all of it.
     untold: bool,
 }
 
+/// Taken apart within the last window or two: what the others' looks may not have shown them yet.
 #[derive(Debug, Default)]
 struct Recent {
     since: Option<DateTime<Utc>>,
@@ -39,7 +39,7 @@ struct Recent {
     before: u32,
 }
 
-/// What one process took and gave back of a month, since Redis began to count it; both only grow.
+/// What one process took and gave back of a month, in one generation of Redis' count; both only grow.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Account {
     /// Of Redis' count: it begins a new one when it comes back empty. None before it was heard.
@@ -53,7 +53,7 @@ pub(super) struct Account {
 impl Month {
     /// As the database counts it.
     pub(super) fn new(counted: u32) -> Self {
-        Self { ledger: Mutex::new(Ledger { used: counted, before: counted, ..Ledger::default() }) }
+        Self { ledger: Mutex::new(Ledger { used: counted, ..Ledger::default() }) }
     }
 
     /// One more, of `limit`, by the only node there ever was: the count with it, or none.
@@ -62,23 +62,23 @@ impl Month {
         if limit.is_some_and(|limit| ledger.used >= limit) {
             return None;
         }
-        ledger.used = ledger.used.saturating_add(1);
-        ledger.own = ledger.own.saturating_add(1);
+        ledger.take();
         Some(ledger.used)
     }
 
-    /// One more by one of so many nodes that cannot ask each other: each takes its share of what was left when they last could, so that together they
-    /// take no more than that.
+    /// One more by one of so many nodes that cannot ask each other: each takes its share of what was left when they were last heard of, so that together
+    /// they take no more than that.
     pub(super) fn take_apart(&self, limit: Option<u32>, nodes: u32, now: DateTime<Utc>) -> Option<u32> {
         let mut ledger = self.lock();
-        let since = ledger.window.saturating_add(ledger.window_before);
-        let of_all = ledger.used.saturating_sub(since).saturating_add(since.saturating_add(1).saturating_mul(nodes));
-        if limit.is_some_and(|limit| of_all > limit) {
+        let others = nodes.saturating_sub(1).saturating_mul(ledger.since.saturating_add(1));
+        if limit.is_some_and(|limit| ledger.used.saturating_add(1).saturating_add(others) > limit) {
             return None;
         }
-        ledger.used = ledger.used.saturating_add(1);
-        ledger.window = ledger.window.saturating_add(1);
-        ledger.take(now);
+        ledger.since = ledger.since.saturating_add(1);
+        ledger.recent.add(now);
+        ledger.account.taken = ledger.account.taken.saturating_add(1);
+        ledger.untold = true;
+        ledger.take();
         Some(ledger.used)
     }
 
@@ -92,26 +92,26 @@ impl Month {
         due
     }
 
-    /// What the database counts now, those calls at least that are older than a window. This process's calls of the window that ends here may be in it
-    /// or not: they are held against the limit, until the next look once more where they are.
-    pub(super) fn looked(&self, counted: u32) {
+    /// What the database counts now: everybody's calls, but perhaps those of the last moments, of which the others may have taken as many as this one.
+    pub(super) fn looked(&self, counted: u32, now: DateTime<Utc>) {
         let mut ledger = self.lock();
-        let floor = ledger.used.saturating_sub(ledger.window).saturating_sub(ledger.window_before).max(counted);
-        ledger.window_before = std::mem::take(&mut ledger.window);
-        ledger.used = floor.saturating_add(ledger.window_before).max(ledger.before.saturating_add(ledger.own));
+        ledger.used = ledger.used.max(counted);
+        ledger.since = ledger.since.min(ledger.recent.calls(now));
     }
 
     /// One more, to be decided by Redis.
-    pub(super) fn ask(&self, now: DateTime<Utc>) -> Asked<'_> {
+    pub(super) fn ask(&self) -> Asked<'_> {
         let mut ledger = self.lock();
-        ledger.take(now);
+        ledger.asked = ledger.asked.saturating_add(1);
+        ledger.account.taken = ledger.account.taken.saturating_add(1);
+        ledger.untold = true;
         Asked { month: self, account: ledger.account.clone(), open: true }
     }
 
-    /// What Redis was not told yet, if anything, of a count that it knows.
+    /// What Redis was not told yet, if anything.
     pub(super) fn untold(&self) -> Option<Account> {
         let ledger = self.lock();
-        (ledger.untold && !ledger.account.generation.is_empty()).then(|| ledger.account.clone())
+        ledger.untold.then(|| ledger.account.clone())
     }
 
     /// Redis knows so much.
@@ -120,30 +120,30 @@ impl Month {
         ledger.untold &= ledger.account != *account;
     }
 
-    /// Redis counts in another generation than the one that was asked for: an account there, with what that count may not have. A count that begins has
-    /// what the database has, so that is what was taken in the last moments; one that is older than this process's first word has nothing of it. The
-    /// first of those who notice makes it, for the others it is made.
-    pub(super) fn join(&self, asked: &str, generation: &str, begins: bool, name: impl FnOnce() -> String, now: DateTime<Utc>) -> Account {
+    /// Redis counts in another generation than the one that was asked for, and has `total` there, while the database counts `counted`: what is missing
+    /// there goes into an account of that name, as far as it can be this process's, with the calls under way. Whatever the others miss there, too, they
+    /// add when they come: together never more than there was. The first of those who notice makes the account, for the others it is made.
+    pub(super) fn join(&self, asked: &str, generation: &str, total: u32, counted: u32, name: impl FnOnce() -> String) -> Account {
         let mut ledger = self.lock();
         if ledger.account.generation == asked && asked != generation {
-            let taken = if asked.is_empty() && !begins { ledger.own } else { ledger.recent.calls(now) };
-            ledger.account = Account { generation: generation.to_owned(), name: name(), taken, released: 0 };
+            ledger.used = ledger.used.max(counted);
+            let missing = ledger.used.saturating_sub(total).min(ledger.own);
+            ledger.account = Account { generation: generation.to_owned(), name: name(), taken: missing.saturating_add(ledger.asked), released: 0 };
             ledger.untold = true;
         }
         ledger.account.clone()
     }
 
-    /// The least that was before the calls that the database may not have: for a count that begins without it.
-    pub(super) fn floor(&self, now: DateTime<Utc>) -> u32 {
-        let mut ledger = self.lock();
-        let recent = ledger.recent.calls(now);
-        ledger.used.saturating_sub(recent)
+    /// The least that there was, as far as is known here.
+    pub(super) fn used(&self) -> u32 {
+        self.lock().used
     }
 
     /// A call that came to nothing.
     pub(super) fn release(&self) {
         let mut ledger = self.lock();
         ledger.used = ledger.used.saturating_sub(1);
+        ledger.own = ledger.own.saturating_sub(1);
         ledger.give_back();
     }
 
@@ -165,9 +165,11 @@ impl Asked<'_> {
     /// What Redis said: whether the call was taken, and the calls of the month by all nodes; of a refused one with itself.
     pub(super) fn said(mut self, taken: bool, total: u32) -> Option<u32> {
         let mut ledger = self.month.lock();
-        (ledger.window, ledger.window_before) = (0, 0);
+        ledger.since = 0;
         if taken {
             self.open = false;
+            ledger.asked = ledger.asked.saturating_sub(1);
+            ledger.own = ledger.own.saturating_add(1);
             ledger.used = total;
             return Some(total);
         }
@@ -180,21 +182,20 @@ impl Asked<'_> {
 impl Drop for Asked<'_> {
     fn drop(&mut self) {
         if self.open {
-            self.month.lock().give_back();
+            let mut ledger = self.month.lock();
+            ledger.asked = ledger.asked.saturating_sub(1);
+            ledger.give_back();
         }
     }
 }
 
 impl Ledger {
-    fn take(&mut self, now: DateTime<Utc>) {
+    fn take(&mut self) {
+        self.used = self.used.saturating_add(1);
         self.own = self.own.saturating_add(1);
-        self.account.taken = self.account.taken.saturating_add(1);
-        self.untold = true;
-        self.recent.add(now);
     }
 
     fn give_back(&mut self) {
-        self.own = self.own.saturating_sub(1);
         self.account.released = self.account.released.saturating_add(1);
         self.untold = true;
     }
@@ -262,30 +263,30 @@ mod tests {
         for late in [true, false] {
             let (months, limit) = ([Month::new(0), Month::new(0)], 100);
             let mut all = 0;
-            for round in 0..30 {
+            for round in (0..60).step_by(2) {
                 let before = all;
                 // One is asked all the time, the other hardly ever.
                 all += (0..40).filter(|_| months[0].take_apart(Some(limit), 2, at(round)).is_some()).count() as u32;
                 all += u32::from(months[1].take_apart(Some(limit), 2, at(round)).is_some());
-                months.iter().for_each(|month| month.looked(if late { before } else { all }));
+                months.iter().for_each(|month| month.looked(if late { before } else { all }, at(round)));
             }
             assert!(all <= limit && all >= limit - 2, "{late} {all}");
         }
     }
 
-    /// What is counted twice for a moment is not counted twice for good, and what this process did is never forgotten.
+    /// After a pause the others' calls are in the database, and nothing is held against the limit for them.
     #[test]
-    fn looks_come_to_the_truth() {
-        let month = Month::new(0);
-        for _ in 0..10 {
-            month.take_apart(None, 2, at(0));
+    fn who_was_idle_is_not_refused_for_it() {
+        for nodes in [1, 2] {
+            let month = Month::new(0);
+            for _ in 0..40 {
+                month.take_apart(Some(100), nodes, at(0)).unwrap();
+            }
+            month.looked(40, at(3_600));
+            assert_eq!((0..100).filter(|_| month.take_apart(Some(100), nodes, at(3_600)).is_some()).count(), 60 / nodes as usize, "{nodes}");
+            month.looked(3, at(3_600));
+            assert_eq!(month.used(), 40 + 60 / nodes, "a database that is behind takes nothing back");
         }
-        month.looked(10);
-        assert_eq!(month.lock().used, 20, "they may be in it or not");
-        month.looked(10);
-        assert_eq!(month.lock().used, 10);
-        month.looked(3);
-        assert_eq!(month.lock().used, 10, "a database that is behind");
     }
 
     #[test]
@@ -296,26 +297,31 @@ mod tests {
     }
 
     #[test]
-    fn a_new_generation_is_told_what_it_may_not_have() {
-        let month = Month::new(5);
-        for second in [0, 0, 1, 9, 9, 10, 12] {
-            month.take_apart(None, 2, at(second));
-        }
+    fn a_new_generation_is_told_what_is_missing_there() {
         let never = || unreachable!("it has an account already");
         let account = |generation: &str, name: &str, taken| Account { generation: generation.to_owned(), name: name.to_owned(), taken, released: 0 };
-        // A count that was there before this process said a word has none of its calls.
-        assert_eq!(month.join("", "g", false, || "a".to_owned(), at(13)), account("g", "a", 7));
-        assert_eq!(month.join("", "g", false, never, at(13)), account("g", "a", 7));
-        // One that begins has those that the database has.
-        assert_eq!(month.join("g", "h", true, || "b".to_owned(), at(13)), account("h", "b", 4));
-        assert_eq!(month.join("g", "i", true, never, at(13)), account("h", "b", 4), "who is late takes part in what was begun");
-        assert_eq!((month.join("h", "j", true, || "c".to_owned(), at(20)).taken, month.floor(at(20))), (0, 12));
-        // Who hangs up takes nothing.
-        drop(month.ask(at(20)));
-        let account = month.untold().unwrap();
-        assert_eq!((account.taken, account.released), (1, 1));
-        month.told(&account);
-        assert_eq!(month.untold(), None);
-        assert_eq!((month.ask(at(20)).said(true, 12), month.ask(at(20)).said(false, 13), month.lock().used), (Some(12), None, 12));
+        // Five before, seven of its own. A count that is there has the five, and two of another node's that the database has, too.
+        let month = Month::new(5);
+        for _ in 0..7 {
+            month.take_apart(None, 2, at(0));
+        }
+        assert_eq!(month.join("", "g", 7, 9, || "a".to_owned()), account("g", "a", 5), "the rest of what is missing is not known to be missing");
+        assert_eq!(month.join("", "g", 7, 14, never), account("g", "a", 5));
+        // One that begins has what the database has; with a call under way.
+        let asked = month.ask();
+        assert_eq!(month.join("g", "h", 12, 12, || "b".to_owned()), account("h", "b", 1));
+        assert_eq!(month.join("g", "i", 12, 12, never), account("h", "b", 1), "who is late takes part in what was begun");
+        assert_eq!((asked.said(true, 13), month.used()), (Some(13), 13));
+        // Never more than this process can have taken.
+        assert_eq!(month.join("h", "j", 3, 50, || "c".to_owned()).taken, 8);
+        // Who hangs up, or is refused however often, takes nothing.
+        month.told(&month.untold().unwrap());
+        for _ in 0..50 {
+            drop(month.ask());
+            assert_eq!(month.ask().said(false, 51), None);
+        }
+        let told = month.untold().unwrap();
+        assert_eq!((told.taken - told.released, month.used()), (8, 50));
+        assert_eq!(month.join("j", "k", 50, 50, || "d".to_owned()).taken, 0);
     }
 }

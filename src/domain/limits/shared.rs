@@ -51,12 +51,12 @@ if not begun then
   redis.call('HSET', key, 'g', generation, 'b', ARGV[7])
   begun = generation
 end
-if begun ~= generation then return {-2, 0, begun} end
 local all, total = redis.call('HGETALL', key), 0
 for i = 1, #all, 2 do
   local kind, value = string.sub(all[i], 1, 1), tonumber(all[i + 1])
   if kind == 'r' then total = total - value elseif kind ~= 'g' then total = total + value end
 end
+if begun ~= generation then return {-2, total, begun} end
 local t, r = 't:' .. me, 'r:' .. me
 local taken, released = tonumber(redis.call('HGET', key, t) or '0'), tonumber(redis.call('HGET', key, r) or '0')
 local taken_now, released_now = math.max(tonumber(ARGV[4]), taken), math.max(tonumber(ARGV[5]), released)
@@ -107,8 +107,8 @@ pub(super) enum MonthSaid {
     Taken(u32),
     /// It was not; with it there would be so many.
     Refused(u32),
-    /// The count is another generation's.
-    Other(String),
+    /// The count is another generation's; and calls of the month there.
+    Other(String, u32),
     /// There is no count: it begins with what the database counts.
     Nothing,
 }
@@ -173,7 +173,7 @@ impl SharedCounters {
         Ok(match state {
             1 => MonthSaid::Taken(total),
             0 => MonthSaid::Refused(total),
-            -2 => MonthSaid::Other(begun),
+            -2 => MonthSaid::Other(begun, total),
             _ => MonthSaid::Nothing,
         })
     }
