@@ -169,7 +169,7 @@ impl Alerts {
     /// Neither the current nor the previous master key opens it, or the database.
     pub async fn keys_rotate(&self, actor: &Actor) -> Result<usize, ChannelsError> {
         let transaction = db::begin_write(self.db()).await?;
-        let Some(mut row) = channels_of(&transaction, Owner::Operator).await? else { return Ok(0) };
+        let (mut row, _) = self.locked(&transaction, Owner::Operator).await?;
         let Some(key) = row.data_key_sealed.clone() else { return Ok(0) };
         let Some(sealed) = self.parts.vault.data_key_rewrap(nobody(), &Sealed(key))? else { return Ok(0) };
         row.data_key_sealed = Some(sealed.0);

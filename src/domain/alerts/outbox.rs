@@ -162,11 +162,9 @@ impl Alerts {
              where state = 'waiting' and due_at <= ",
         );
         sql.bind(self.now()).push(") as due where place <= ").bind(OF_ONE_OWNER_MAX).push(" order by channel, place, id limit ").bind(SENT_MAX);
-        let ids: Vec<Due> = sql.all(self.db()).await?;
-        let mut due = Vec::new();
-        for id in ids {
-            due.extend(alert_deliveries::Entity::find_by_id(id.id).one(self.db()).await?);
-        }
+        let order: Vec<Uuid> = sql.all::<Due>(self.db()).await?.into_iter().map(|due| due.id).collect();
+        let mut due = alert_deliveries::Entity::find().filter(alert_deliveries::Column::Id.is_in(order.iter().copied())).all(self.db()).await?;
+        due.sort_by_key(|row| order.iter().position(|id| *id == row.id));
         let attempts: Vec<_> = due.iter().map(|row| self.attempt(row, base)).collect();
         let attempts: Vec<_> = futures::stream::iter(attempts).take_until(stop.cancelled()).buffer_unordered(AT_ONCE).collect().await;
         attempts.into_iter().collect::<Result<Vec<bool>, DbErr>>().map(|tried| tried.into_iter().filter(|tried| *tried).count())
