@@ -208,7 +208,11 @@ class Caller:
         text = response.read().decode()
         if response.status != 200 or "INDEXA" not in text:
             return f"{response.status} {text[:200]}"
+        self.answered_as(response.getheader("x-request-id"))
         return None
+
+    def answered_as(self, request_id):
+        """For who wants to know which calls were answered."""
 
 
 class Load:
