@@ -71,7 +71,7 @@ async fn room() -> anyhow::Result<confirm::fuzzing::Room> {
     db::migrate(&db).await?;
     let tenants = Tenants::new(db.clone(), vault.clone(), clock.clone());
     let tokens = Tokens::new(db.clone(), tenants.clone(), clock.clone(), TokenMemory { fresh_s: 60, stale_s: 60, tokens_max: 10 });
-    let nodes = Nodes::new(db.clone(), clock.clone(), String::new());
+    let nodes = Nodes::new(db.clone(), String::new());
     let limits = Limits::new(db.clone(), clock.clone(), LimitSettings { calls_per_minute: 60, burst_calls: 60, writes_per_hour: 60, repeats_per_minute: 0 }, nodes, None);
     let callers = [caller(&tenants, &tokens, "uno").await?, caller(&tenants, &tokens, "dos").await?];
     let operations = Operations::new(db.clone(), clock.clone());

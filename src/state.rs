@@ -130,7 +130,7 @@ impl AppState {
         let users = Users::new(db.clone(), vault.clone(), clock.clone(), user_settings(&config))?;
         let connections =
             Connections::new(tenants.clone(), addresses(&config), odoo_limits(&config), Lanes::new(lane_settings(limits)), limits.connections_max, limits.connection_idle_s);
-        let nodes = Nodes::new(db.clone(), clock.clone(), process_name());
+        let nodes = Nodes::new(db.clone(), process_name());
         let shared = config.redis_url().map(|url| SharedCounters::new(url, Duration::from_millis(limits.redis_timeout_ms))).transpose()?;
         let reads = match config.database_read_url() {
             Some(replica) => ReadSide::with_replica(db, replica, limits.database_connections_max, limits.replica_behind_s_max).await?,

@@ -153,9 +153,11 @@ pub async fn calls_prune(state: &AppState) -> anyhow::Result<u64> {
 
 pub(super) async fn padron_fetch(state: AppState, stop: CancellationToken) {
     while !stopped(PADRON_FETCH_LOOK, &stop).await {
-        // By one node; who begins to lead does not ask again what another one asked this morning.
+        if !state.nodes.leads() {
+            continue;
+        }
+        // Who begins to lead does not ask again what another one asked this morning.
         match padron_history::latest(&state.db, "fetch").await {
-            _ if !state.nodes.leads() => continue,
             Ok(Some(at)) if state.clock.now() - at < PADRON_FETCH_EVERY => continue,
             Ok(_) => {}
             Err(error) => {

@@ -116,6 +116,14 @@ pub async fn pending(db: &DatabaseConnection) -> anyhow::Result<usize> {
     schema::pending(db).await
 }
 
+/// What the database answers within that time.
+///
+/// # Errors
+/// It fails, or does not answer in time.
+pub async fn within<T>(time: Duration, question: impl Future<Output = Result<T, DbErr>>) -> Result<T, DbErr> {
+    tokio::time::timeout(time, question).await.unwrap_or_else(|_| Err(DbErr::Custom("no answer in time".to_owned())))
+}
+
 /// Whether the database reads a row for us (or says that there is none).
 pub async fn answers(db: &DatabaseConnection) -> bool {
     // A ping would not leave the process on SQLite.

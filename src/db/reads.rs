@@ -9,6 +9,8 @@ use anyhow::Context;
 use sea_orm::{ConnectOptions, ConnectionTrait, Database, DatabaseConnection, DbBackend, DbErr, ExecResult, QueryResult, Statement};
 use secrecy::{ExposeSecret, SecretString};
 
+use super::within;
+
 /// The longest wait for a connection to the replica, and for its word on how far it is.
 const PATIENCE: Duration = Duration::from_secs(2);
 /// The longest wait for the replica's answer to a report: some take a tenth of a second.
@@ -80,8 +82,7 @@ impl ReadSide {
     /// It does not answer, or is no replica of a database of ours.
     pub async fn behind_s(&self) -> Result<Option<f64>, DbErr> {
         let Some(replica) = &self.replica else { return Ok(None) };
-        let late = || DbErr::Custom("no answer in time".to_owned());
-        tokio::time::timeout(PATIENCE, behind_s(&replica.db)).await.unwrap_or_else(|_| Err(late()))
+        within(PATIENCE, behind_s(&replica.db)).await
     }
 
     fn near(&self) -> Option<&Replica> {
@@ -91,8 +92,7 @@ impl ReadSide {
     /// Asks the replica, and the database where it fails: it went away, or took a row away while it was read.
     async fn ask<T>(&self, statement: Statement, how: impl AsyncFn(&DatabaseConnection, Statement) -> Result<T, DbErr>) -> Result<T, DbErr> {
         if let Some(replica) = self.near() {
-            let late = || DbErr::Custom("no answer in time".to_owned());
-            match tokio::time::timeout(ANSWER, how(&replica.db, statement.clone())).await.unwrap_or_else(|_| Err(late())) {
+            match within(ANSWER, how(&replica.db, statement.clone())).await {
                 Ok(answer) => return Ok(answer),
                 Err(error) => {
                     // Until it is looked at again.

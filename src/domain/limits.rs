@@ -418,7 +418,7 @@ mod tests {
 
     async fn limits(clock: &Clock) -> Limits {
         let db = sea_orm::Database::connect("sqlite::memory:").await.unwrap();
-        let nodes = Nodes::new(db.clone(), clock.clone(), String::new());
+        let nodes = Nodes::new(db.clone(), String::new());
         Limits::new(db, clock.clone(), LimitSettings { calls_per_minute: 60, burst_calls: 10, writes_per_hour: 2, repeats_per_minute: 3 }, nodes, None)
     }
 

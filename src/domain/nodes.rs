@@ -8,16 +8,15 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use chrono::{DateTime, Utc};
 use sea_orm::sqlx::{self, Connection, PgConnection};
-use sea_orm::{ColumnTrait, ConnectionTrait, DatabaseConnection, DbBackend, DbErr, EntityTrait, QueryFilter, QueryOrder, QuerySelect, Statement};
+use sea_orm::{ColumnTrait, ConnectionTrait, DatabaseConnection, DbBackend, DbErr, EntityTrait, QueryFilter, QuerySelect, Statement};
 use uuid::Uuid;
 
-use crate::clock::Clock;
+use crate::db;
 use crate::db::entities::nodes;
 
 /// A node that was not heard of for so long does not count any more, seconds.
-pub const SILENT_S_MAX: i64 = 10;
+const SILENT_S_MAX: i64 = 10;
 /// Rows of nodes that ended without a word are kept so long, for who looks what there was, seconds.
 const KEPT_S: i64 = 86_400;
 /// The lock of the leader: any number that nobody else uses.
@@ -36,7 +35,6 @@ struct Inner {
     short: String,
     name: String,
     db: DatabaseConnection,
-    clock: Clock,
     count: AtomicU32,
     several: AtomicBool,
     leads: AtomicBool,
@@ -47,11 +45,11 @@ struct Inner {
 impl Nodes {
     /// This process, which calls itself so. Alone, until it hears of others.
     #[must_use]
-    pub fn new(db: DatabaseConnection, clock: Clock, name: String) -> Self {
+    pub fn new(db: DatabaseConnection, name: String) -> Self {
         let id = Uuid::now_v7();
         let alone = db.get_database_backend() != DbBackend::Postgres;
         let short = id.simple().to_string().split_off(20);
-        let inner = Inner { id, short, name, db, clock, count: AtomicU32::new(1), several: AtomicBool::new(false), leads: AtomicBool::new(alone), held: Mutex::default() };
+        let inner = Inner { id, short, name, db, count: AtomicU32::new(1), several: AtomicBool::new(false), leads: AtomicBool::new(alone), held: Mutex::default() };
         Self { inner: Arc::new(inner) }
     }
 
@@ -99,8 +97,7 @@ impl Nodes {
         if !self.may_be_several() {
             return Ok(());
         }
-        let late = || DbErr::Custom("the database does not answer in time".to_owned());
-        let beaten = tokio::time::timeout(WITHIN, self.tell()).await.unwrap_or_else(|_| Err(late()));
+        let beaten = db::within(WITHIN, self.tell()).await;
         let leads = beaten.is_ok() && self.lead().await;
         if self.inner.leads.swap(leads, Ordering::Relaxed) != leads {
             tracing::info!(node = self.short(), "{}", if leads { "this node leads" } else { "this node does not lead any more" });
@@ -141,23 +138,6 @@ impl Nodes {
         if let Err(error) = nodes::Entity::delete_by_id(self.inner.id).exec(&self.inner.db).await {
             tracing::warn!(%error, "the other nodes were not told that this one ends");
         }
-    }
-
-    /// Those that live, the eldest first.
-    ///
-    /// # Errors
-    /// The database.
-    pub async fn living(&self) -> Result<Vec<nodes::Model>, DbErr> {
-        if !self.may_be_several() {
-            return Ok(Vec::new());
-        }
-        let now = self.database_now().await?;
-        nodes::Entity::find().filter(nodes::Column::SeenAt.gt(now - chrono::TimeDelta::seconds(SILENT_S_MAX))).order_by_asc(nodes::Column::StartedAt).all(&self.inner.db).await
-    }
-
-    async fn database_now(&self) -> Result<DateTime<Utc>, DbErr> {
-        let ahead = crate::db::clock_ahead(&self.inner.db, self.inner.clock.now()).await?.unwrap_or_default();
-        Ok(self.inner.clock.now() + ahead)
     }
 
     /// The row of this node, and how many live.

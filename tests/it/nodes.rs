@@ -5,12 +5,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use dunet::clock::Clock;
+use dunet::db::entities::nodes;
 use dunet::domain::audit::Actor;
 use dunet::domain::tenants::ToolEdit;
 use dunet::domain::usage::{LiveCall, LiveEvent};
 use dunet::ids::TenantId;
 use dunet::odoo::ProtocolChoice;
-use sea_orm::ConnectionTrait;
+use sea_orm::{ConnectionTrait, EntityTrait, QueryOrder};
 use secrecy::ExposeSecret;
 use serde_json::{Value, json};
 
@@ -289,8 +290,8 @@ async fn one_leads_and_another_when_it_ends() {
     let Some((mut one, two)) = two(&[]).await else { return };
     until("one of them leads", || async { one.state.nodes.leads() != two.state.nodes.leads() }).await;
     assert!(one.state.nodes.leads(), "the first that was there");
-    let names: Vec<_> = two.state.nodes.living().await.unwrap().into_iter().map(|node| node.id).collect();
-    assert_eq!(names, [one.state.nodes.id(), two.state.nodes.id()]);
+    let rows = nodes::Entity::find().order_by_asc(nodes::Column::StartedAt).all(&two.state.db).await.unwrap();
+    assert_eq!(rows.iter().map(|node| node.id).collect::<Vec<_>>(), [one.state.nodes.id(), two.state.nodes.id()]);
     one.stop().await;
     until("the other leads, alone", || async { two.state.nodes.leads() && two.state.nodes.count() == 1 }).await;
     two.end().await;
